@@ -1,0 +1,20 @@
+-- Takes a registration key, or says what became of it. A record is P (pending) or D (done), then 1 or 0 for what was
+-- asked, then the owner (pending) or the client (done).
+-- KEYS[1] the registration
+-- ARGV    what is asked, owner, hold in ms
+-- returns 'ours', 'busy', 'reused', or 'done' and the client
+local record = redis.call('GET', KEYS[1])
+if not record then
+  redis.call('SET', KEYS[1], 'P' .. ARGV[1] .. ARGV[2], 'PX', ARGV[3])
+  return {'ours', ''}
+end
+if record:sub(2, 2) ~= ARGV[1] then
+  return {'reused', ''}
+end
+if record:sub(1, 1) == 'D' then
+  return {'done', record:sub(3)}
+end
+if record:sub(3) == ARGV[2] then
+  return {'ours', ''}
+end
+return {'busy', ''}

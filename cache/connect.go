@@ -1,0 +1,116 @@
+package cache
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/cstproxy/cstproxy/proxy/session"
+)
+
+// Connect returns a client for a Redis URL; it dials when first used. The URL is
+//
+//	redis://user:password@host:6379/0             one server (rediss: over TLS)
+//	unix:///run/redis.sock?db=0                   one server on this machine
+//	redis://:password@host:26379?master_name=name&addr=host2:26379
+//	                                              Sentinels (username=, password= are the servers' own)
+//	redis://host:6379?addr=host2:6379             a Cluster (or ?cluster=true with one address)
+//
+// Time-outs and retries are not the URL's to set: they are what keeps a hung Redis from costing more than 250 ms.
+// An error holds nothing of the URL: a password may turn up anywhere in it.
+func Connect(target session.Secret) (redis.UniversalClient, error) {
+	u, err := url.Parse(target.Reveal())
+	if err != nil || u.Fragment != "" {
+		return nil, fmt.Errorf("parse the Redis URL: %w", errNoURL)
+	}
+	options, err := parse(u)
+	if err != nil {
+		return nil, fmt.Errorf("parse the Redis URL: %w", err)
+	}
+	tune(options)
+	client := redis.NewUniversalClient(options)
+	if cluster, ok := client.(*redis.ClusterClient); ok {
+		cluster.OnNewNode(func(node *redis.Client) { node.AddHook(once{}) })
+	}
+	return client, nil
+}
+
+// The parser's own errors quote the URL, where a password with a / or ? in it stands for a path or a parameter.
+var (
+	errNoURL    = errors.New("it is no URL: are the special characters of the password percent-encoded?")
+	errBadParts = errors.New("its scheme (redis, rediss or unix), database or parameters are not known here, " +
+		"or special characters of the password are not percent-encoded")
+	errNoMaster  = errors.New("master_name is empty")
+	errBadSwitch = errors.New("cluster is neither true nor false")
+)
+
+func parse(u *url.URL) (*redis.UniversalOptions, error) {
+	query := u.Query()
+	cluster := query.Get("cluster")
+	query.Del("cluster")
+	u.RawQuery = query.Encode()
+	clustered := query.Has("addr") || cluster == "true"
+	switch {
+	case query.Has("master_name") && query.Get("master_name") == "":
+		return nil, errNoMaster
+	case query.Has("master_name"):
+		return parseSentinel(u.String())
+	case clustered && strings.Trim(u.Path, "/0") != "":
+		return nil, errBadParts // a Cluster has database 0 alone; the parser would not look
+	case clustered:
+		return parseCluster(u.String())
+	case cluster != "" && cluster != "false":
+		return nil, errBadSwitch
+	}
+	return parseSingle(u.String())
+}
+
+func parseSingle(target string) (*redis.UniversalOptions, error) {
+	o, err := redis.ParseURL(target)
+	if err != nil {
+		return nil, errBadParts
+	}
+	return &redis.UniversalOptions{
+		Addrs: []string{o.Addr}, DB: o.DB, Username: o.Username, Password: o.Password,
+		TLSConfig: o.TLSConfig, PoolSize: o.PoolSize,
+	}, nil
+}
+
+func parseSentinel(target string) (*redis.UniversalOptions, error) {
+	o, err := redis.ParseFailoverURL(target)
+	if err != nil {
+		return nil, errBadParts
+	}
+	return &redis.UniversalOptions{
+		Addrs: o.SentinelAddrs, MasterName: o.MasterName, DB: o.DB, Username: o.Username, Password: o.Password,
+		SentinelUsername: o.SentinelUsername, SentinelPassword: o.SentinelPassword,
+		TLSConfig: o.TLSConfig, PoolSize: o.PoolSize,
+	}, nil
+}
+
+func parseCluster(target string) (*redis.UniversalOptions, error) {
+	o, err := redis.ParseClusterURL(target)
+	if err != nil {
+		return nil, errBadParts
+	}
+	return &redis.UniversalOptions{
+		Addrs: o.Addrs, IsClusterMode: true, Username: o.Username, Password: o.Password,
+		TLSConfig: o.TLSConfig, PoolSize: o.PoolSize,
+	}, nil
+}
+
+// tune sets what go-redis leaves patient: it would spend seconds on a hung server, and send a command again when only
+// the reply was lost.
+func tune(o *redis.UniversalOptions) {
+	o.MaxRetries = -1
+	o.DialerRetries = 1
+	o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = opTimeout, opTimeout, opTimeout, opTimeout
+	o.ContextTimeoutEnabled = true
+	// Both would put more commands on a new connection than the one that is waited for.
+	o.DisableIdentity = true
+	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+}

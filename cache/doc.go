@@ -1,0 +1,11 @@
+// Package cache keeps tokens for package session: in Redis ([Redis]), in the process ([Memory]), or in Redis with the
+// process standing by ([Standby]). All of them pass the contract in package sessiontest.
+//
+// What holds:
+//
+//  1. A client has one record, a packed string that carries its own absolute dates. They decide; the expiry in Redis
+//     only frees the space, and comes no later than the token's own.
+//  2. A record names its client and its token. One that turns up under another client's key, or is torn, is no token.
+//  3. Slide and forget are compare-and-set in one script each: on the token named, and only forward.
+//  4. No command is sent twice: a reply that was lost does not say that the command was.
+package cache

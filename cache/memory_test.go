@@ -1,0 +1,167 @@
+package cache_test
+
+import (
+	"errors"
+	"strconv"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cstproxy/cstproxy/cache"
+	"github.com/cstproxy/cstproxy/proxy/session"
+	"github.com/cstproxy/cstproxy/proxy/session/sessiontest"
+)
+
+func TestMemoryIsBoundedByItsEntries(t *testing.T) {
+	t.Parallel()
+	const entries = 100
+	synctest.Test(t, func(t *testing.T) {
+		memory := newMemory(t, cache.MemoryParts{Entries: entries, Lifetime: portal(), Now: time.Now})
+		clients := make([]session.ClientID, 10*entries)
+		for i := range clients {
+			clients[i] = session.ClientID("client" + strconv.Itoa(i))
+			must(t, memory.Save(t.Context(), newToken(clients[i])))
+		}
+		synctest.Wait() // for the evictions
+		kept := 0
+		for _, client := range clients {
+			if token, err := memory.Load(t.Context(), client); err == nil && !token.IsZero() {
+				kept++
+			}
+		}
+		if kept > entries || kept < entries/2 {
+			t.Errorf("%d of %d tokens are kept, want %d or a little less", kept, len(clients), entries)
+		}
+	})
+}
+
+func TestMemoryBoundsItsRegistrationsToo(t *testing.T) {
+	t.Parallel()
+	const entries = 100
+	synctest.Test(t, func(t *testing.T) {
+		memory := newMemory(t, cache.MemoryParts{Entries: entries, Lifetime: portal(), Now: time.Now})
+		claims := make([]session.Claim, 10*entries)
+		for i := range claims {
+			claims[i] = session.Claim{Registration: session.Registration{Key: strconv.Itoa(i)}, Owner: "me", Hold: hour}
+			_, err := memory.Claim(t.Context(), claims[i])
+			must(t, err)
+			must(t, memory.Settle(t.Context(), claims[i], "made", hour))
+		}
+		synctest.Wait() // for the evictions
+		kept := 0
+		for _, claim := range claims {
+			// A key that is known refuses another request; one that is not is taken, and pushes another one out.
+			claim.AccountAbstracted = true
+			if _, err := memory.Claim(t.Context(), claim); errors.Is(err, session.ErrInvalidRequest) {
+				kept++
+			}
+		}
+		if kept > entries {
+			t.Errorf("%d of %d registrations are kept, want %d at most", kept, len(claims), entries)
+		}
+	})
+}
+
+func TestMemoryKeepsATokenToTheMomentItExpires(t *testing.T) {
+	t.Parallel()
+	const ms = time.Millisecond
+	for name, c := range map[string]struct {
+		minted, active, slide, now time.Duration // after the start
+		kept                       bool
+	}{
+		"when saved":                                       {kept: true},
+		"a moment before it goes idle":                     {now: day - ms, kept: true},
+		"when it goes idle":                                {now: day},
+		"a moment after it went idle":                      {now: day + ms},
+		"slid, a moment before it goes idle":               {slide: hour, now: day + hour - ms, kept: true},
+		"slid, when it goes idle":                          {slide: hour, now: day + hour},
+		"slid, a moment after it went idle":                {slide: hour, now: day + hour + ms},
+		"in its last day, a moment before its window ends": {minted: -6*day - hour, now: 23*hour - ms, kept: true},
+		"in its last day, when its window ends":            {minted: -6*day - hour, now: 23 * hour},
+		"slid in its last day, when its window ends":       {minted: -6*day - hour, slide: hour, now: 23 * hour},
+		"saved when it had expired":                        {minted: -2 * day, active: -day},
+		"saved a moment before it expired":                 {minted: -2 * day, active: ms - day, kept: true},
+		"the clock went back":                              {now: -hour, kept: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			clock := newClock()
+			memory := remember(t, clock.Now)
+			token := sessiontest.NewToken(alice, clock.Now())
+			token.MintedAt, token.ActiveAt = token.MintedAt.Add(c.minted), token.ActiveAt.Add(c.active)
+			must(t, memory.Save(t.Context(), token))
+			if c.slide != 0 {
+				token.ActiveAt = clock.Now().Add(c.slide)
+				wantMatch(t, session.MatchSame)(memory.Slide(t.Context(), alice, token.ID, token.ActiveAt))
+			}
+			clock.advance(c.now)
+			want, match := session.Token{}, session.MatchNone
+			if c.kept {
+				want, match = token, session.MatchSame
+			}
+			wantLoaded(t, memory, alice, want)
+			wantMatch(t, match)(memory.Slide(t.Context(), alice, token.ID, token.ActiveAt))
+			wantMatch(t, match)(memory.Forget(t.Context(), alice, token.ID))
+		})
+	}
+}
+
+func TestMemoryLivesByTheClockOfABubble(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		memory := remember(t, time.Now)
+		token := newToken(alice)
+		must(t, memory.Save(t.Context(), token))
+		must(t, memory.Ping(t.Context()))
+		time.Sleep(day - time.Millisecond)
+		wantLoaded(t, memory, alice, token)
+		token.ActiveAt = time.Now().UTC()
+		wantMatch(t, session.MatchSame)(memory.Slide(t.Context(), alice, token.ID, token.ActiveAt))
+		time.Sleep(day - time.Millisecond)
+		wantLoaded(t, memory, alice, token)
+		time.Sleep(time.Millisecond)
+		wantLoaded(t, memory, alice, session.Token{})
+	})
+}
+
+func TestMemoryFreesARegistrationWhenItsHoldOrItsKeepIsOver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		memory := remember(t, time.Now)
+		ours := session.Claim{Registration: session.Registration{Key: "key"}, Owner: "us", Hold: time.Minute}
+		theirs := ours
+		theirs.Owner = "them"
+		claim := func(claim session.Claim, want session.ClientID, wantErr error) {
+			t.Helper()
+			if got, err := memory.Claim(t.Context(), claim); got != want || !errors.Is(err, wantErr) {
+				t.Errorf("claim by %s = %q, %v; want %q, %v", claim.Owner, got, err, want, wantErr)
+			}
+		}
+		claim(ours, "", nil)
+		time.Sleep(time.Minute - time.Millisecond)
+		claim(theirs, "", session.ErrRegistrationBusy)
+		time.Sleep(time.Millisecond)
+		claim(theirs, "", nil)
+		must(t, memory.Settle(t.Context(), ours, "lost", day)) // too late
+		claim(ours, "", session.ErrRegistrationBusy)
+		must(t, memory.Settle(t.Context(), theirs, "made", day))
+		time.Sleep(day - time.Millisecond)
+		claim(ours, "made", nil)
+		time.Sleep(time.Millisecond)
+		claim(ours, "", nil)
+	})
+}
+
+func TestMemorySettlesAClaimThatRanOutUnlessTheKeyIsTaken(t *testing.T) {
+	t.Parallel()
+	clock := newClock()
+	memory := remember(t, clock.Now)
+	claim := session.Claim{Registration: session.Registration{Key: "key"}, Owner: "us", Hold: time.Minute}
+	_, err := memory.Claim(t.Context(), claim)
+	must(t, err)
+	clock.advance(2 * time.Minute)
+	must(t, memory.Settle(t.Context(), claim, "made", day))
+	if got, err := memory.Claim(t.Context(), claim); got != "made" || err != nil {
+		t.Errorf("claim = %q, %v; want the client made", got, err)
+	}
+}

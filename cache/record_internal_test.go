@@ -1,0 +1,218 @@
+package cache
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/cstproxy/cstproxy/proxy/session"
+	"github.com/cstproxy/cstproxy/proxy/session/sessiontest"
+)
+
+var monday = time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
+
+func drawClient(t *rapid.T, label string) session.ClientID {
+	return session.ClientID(rapid.StringMatching(`[A-Za-z0-9_-]{1,128}`).Draw(t, label))
+}
+
+func drawToken(t *rapid.T) session.Token {
+	secret := session.NewSecret(string(rapid.SliceOfN(rapid.Byte(), 1, 300).Draw(t, "secret")))
+	minted := rapid.Int64Range(1, latestDate).Draw(t, "minted")
+	active := rapid.Int64Range(minted, latestDate).Draw(t, "active")
+	return session.Token{
+		Client: drawClient(t, "client"), ID: session.IdentifyToken(secret), Secret: secret,
+		AccountAbstracted: rapid.Bool().Draw(t, "abstracted"),
+		MintedAt:          time.UnixMilli(minted).UTC(), ActiveAt: time.UnixMilli(active).UTC(),
+	}
+}
+
+func TestEveryTokenComesBackFromItsRecord(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		token := drawToken(t)
+		got, err := decodeRecord(token.Client, string(encodeRecord(token)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(token, got); diff != "" {
+			t.Errorf("token (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestRecordOfOneClientIsUnreadableForAnother(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		token := drawToken(t)
+		other := drawClient(t, "other")
+		if other == token.Client {
+			t.Skip("the same client")
+		}
+		wantUnreadable(t, other, string(encodeRecord(token)), token.Secret)
+	})
+}
+
+func TestRecordCutOrPaddedIsUnreadable(t *testing.T) {
+	t.Parallel()
+	token := sessiontest.NewToken("c", monday)
+	record := string(encodeRecord(token))
+	for length := range len(record) {
+		wantUnreadable(t, "c", record[:length], token.Secret)
+		wantUnreadable(t, "c", record[len(record)-length:], token.Secret)
+	}
+	for _, more := range []string{"\x00", " ", "A", record} {
+		wantUnreadable(t, "c", record+more, token.Secret)
+	}
+}
+
+// What a date may become is bounded, but not noticed: the record holds no sum over its dates. See the expiry of the key
+// for what ends the token then.
+func TestRecordWithAByteChangedIsUnreadableOrTheSameTokenWithOtherDatesOrFlags(t *testing.T) {
+	t.Parallel()
+	token := sessiontest.NewToken("c", monday)
+	token.ActiveAt = monday.Add(time.Hour)
+	record := encodeRecord(token)
+	for at := range record {
+		for change := 1; change < 256; change++ {
+			changed := []byte(string(record))
+			changed[at] ^= byte(change)
+			switch {
+			case at >= offsetMinted && at < offsetFlags:
+				wantOtherDates(t, token, string(changed))
+			case at == offsetFlags && changed[at] <= flagAccountAbstracted:
+				wantOtherFlags(t, token, string(changed))
+			default:
+				wantUnreadable(t, "c", string(changed), token.Secret)
+			}
+		}
+	}
+}
+
+func wantOtherDates(t *testing.T, token session.Token, changed string) {
+	t.Helper()
+	got, err := decodeRecord(token.Client, changed)
+	if err != nil {
+		wantUnreadable(t, token.Client, changed, token.Secret)
+		return
+	}
+	if got.MintedAt.UnixMilli() <= 0 || got.ActiveAt.Before(got.MintedAt) || got.ActiveAt.UnixMilli() > latestDate {
+		t.Errorf("dates that can't be were accepted: minted %s, active %s", got.MintedAt, got.ActiveAt)
+	}
+	if got.MintedAt.Equal(token.MintedAt) == got.ActiveAt.Equal(token.ActiveAt) {
+		t.Errorf("one date was to change: minted %s, active %s", got.MintedAt, got.ActiveAt)
+	}
+	got.MintedAt, got.ActiveAt = token.MintedAt, token.ActiveAt
+	if diff := cmp.Diff(token, got); diff != "" {
+		t.Errorf("more than the dates changed (-want +got):\n%s", diff)
+	}
+}
+
+func wantOtherFlags(t *testing.T, token session.Token, changed string) {
+	t.Helper()
+	token.AccountAbstracted = !token.AccountAbstracted
+	got, err := decodeRecord(token.Client, changed)
+	if diff := cmp.Diff(token, got); diff != "" || err != nil {
+		t.Errorf("%v, token (-want +got):\n%s", err, diff)
+	}
+}
+
+func TestRecordWithImpossibleDatesIsUnreadable(t *testing.T) {
+	t.Parallel()
+	at := time.UnixMilli
+	for name, c := range map[string]struct {
+		minted, active time.Time
+		readable       bool
+	}{
+		"minted in the first millisecond":   {minted: at(1), active: at(1), readable: true},
+		"minted at the epoch":               {minted: at(0), active: at(1)},
+		"minted before the epoch":           {minted: at(-1), active: at(1)},
+		"active when minted":                {minted: at(5), active: at(5), readable: true},
+		"active a moment before the mint":   {minted: at(5), active: at(4)},
+		"active before the epoch":           {minted: at(5), active: at(-1)},
+		"active at the latest date":         {minted: at(5), active: at(latestDate), readable: true},
+		"active past the latest date":       {minted: at(5), active: at(latestDate + 1)},
+		"both past the latest date":         {minted: at(latestDate + 1), active: at(latestDate + 1)},
+		"both so late that they overflow":   {minted: at(-1 << 62), active: at(-1 << 62)},
+		"both at the latest date":           {minted: at(latestDate), active: at(latestDate), readable: true},
+		"the dates of the zero time.Time":   {},
+		"minted now, active never":          {minted: monday},
+		"minted never, active now":          {active: monday},
+		"minted and active on a Monday":     {minted: monday, active: monday, readable: true},
+		"minted on a Monday, active before": {minted: monday, active: monday.Add(-time.Millisecond)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			token := sessiontest.NewToken("c", monday)
+			token.MintedAt, token.ActiveAt = c.minted, c.active
+			if _, err := decodeRecord("c", string(encodeRecord(token))); errors.Is(err, session.ErrRecordUnreadable) == c.readable {
+				t.Errorf("error %v, readable is to be %t", err, c.readable)
+			}
+		})
+	}
+}
+
+type fataler interface {
+	Helper()
+	Errorf(format string, args ...any)
+}
+
+// wantUnreadable wants no token from the record, and no part of the secret in the error.
+func wantUnreadable(t fataler, client session.ClientID, record string, secret session.Secret) {
+	t.Helper()
+	got, err := decodeRecord(client, record)
+	if !errors.Is(err, session.ErrRecordUnreadable) || !got.IsZero() || !got.Secret.IsZero() {
+		t.Errorf("decode %q for %s = %+v, %v; want ErrRecordUnreadable and no token", record, client, got, err)
+	}
+	const part = 4
+	text, said := secret.Reveal(), fmt.Sprintf("%v %+v %#v", err, err, err)
+	for i := range max(len(text)-part+1, 0) {
+		if strings.Contains(said, text[i:i+part]) {
+			t.Errorf("the error holds a part of the secret: %s", said)
+		}
+	}
+}
+
+func FuzzDecodeRecord(f *testing.F) {
+	const client = "cm0r6nkek00ej10dwwx8wdjmf"
+	token := sessiontest.NewToken(client, monday)
+	record := string(encodeRecord(token))
+	f.Add(client, record)
+	f.Add("another", record)
+	f.Add(client, record[:offsetSecret])
+	f.Add(client, record[:offsetSecret+1])
+	f.Add(client, record[:len(record)-1])
+	f.Add(client, record+"x")
+	f.Add(client, "\x02"+record[1:])
+	f.Add(client, record[:offsetFlags]+"\x02"+record[offsetSecret:])
+	f.Add(client, record[:offsetMinted]+strings.Repeat("\xff", 16)+record[offsetFlags:])
+	f.Add(client, "")
+	f.Add("", strings.Repeat("\x00", offsetSecret+1))
+	f.Add(client, strings.Repeat("\x01", 100))
+	f.Fuzz(func(t *testing.T, client, record string) {
+		token, err := decodeRecord(session.ClientID(client), record)
+		if err != nil {
+			if !errors.Is(err, session.ErrRecordUnreadable) || !token.IsZero() {
+				t.Fatalf("token %+v, error %v; want no token and ErrRecordUnreadable", token, err)
+			}
+			return
+		}
+		if again := string(encodeRecord(token)); again != record {
+			t.Fatalf("record %q came back as %q", record, again)
+		}
+	})
+}
+
+func BenchmarkRecordDecode(b *testing.B) {
+	record := string(encodeRecord(sessiontest.NewToken("cm0r6nkek00ej10dwwx8wdjmf", monday)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := decodeRecord("cm0r6nkek00ej10dwwx8wdjmf", record); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,171 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+)
+
+// Store keeps one token per client. A miss is the zero Token without an error. All methods are safe for concurrent use.
+type Store interface {
+	// Load returns the client's token, whether live or not. [ErrRecordUnreadable]: there is a record, but no token in it.
+	Load(ctx context.Context, client ClientID) (Token, error)
+	// Save puts token in the place of whatever is kept for its client.
+	Save(ctx context.Context, token Token) error
+	// Slide moves ActiveAt forward to at (never back) if the token kept is id; the zero id is any.
+	Slide(ctx context.Context, client ClientID, id TokenID, at time.Time) (Match, error)
+	// Forget drops the client's token if it is id; the zero id is any.
+	Forget(ctx context.Context, client ClientID, id TokenID) (Match, error)
+}
+
+// Match says which token a compare-and-set found: only [MatchSame] changed anything.
+type Match uint8
+
+// The matches.
+const (
+	MatchNone  Match = iota // nothing is kept for the client
+	MatchOther              // another token is
+	MatchSame               // the token named is
+)
+
+// Portal is what the Broker asks of Portal's API. A token comes back without dates: the Broker keeps the clock.
+type Portal interface {
+	// Mint has Portal make a new token for client. The reason is for those who count.
+	Mint(ctx context.Context, client ClientID, reason Reason) (Token, error)
+	// Probe sends one authenticated request with the token. [ErrTokenRejected]: Portal refuses it.
+	Probe(ctx context.Context, token Token) error
+	// Register has Portal make a new client, which comes with a token. It is not safe to repeat.
+	Register(ctx context.Context, registration Registration) (Token, error)
+}
+
+// StoreDown says what a fetch gets while the store can't be read.
+type StoreDown string
+
+// What a fetch gets while the store can't be read.
+const (
+	StoreDownMint StoreDown = "mint" // a failing store counts as an empty one
+	StoreDownFail StoreDown = "fail" // ErrStoreUnavailable
+)
+
+// Parts is what a Broker is made of. Every field is required.
+type Parts struct {
+	Store     Store
+	Registry  Registry
+	Portal    Portal
+	Lifetime  Lifetime
+	StoreDown StoreDown
+	// Deadline bounds everything that one flight asks of Portal, its retry included.
+	Deadline time.Duration
+	Now      func() time.Time
+	Log      *slog.Logger
+}
+
+// Broker grants tokens. It is safe for concurrent use; [Broker.Close] ends it.
+type Broker struct {
+	parts         Parts
+	flights       *flights[ClientID, Grant]
+	registrations *flights[Registration, Grant]
+	// calmAt is the Unix time in ms until which no token that is still usable is refreshed, because Portal just failed to.
+	calmAt atomic.Int64
+}
+
+// NewBroker returns a Broker made of parts.
+func NewBroker(parts Parts) *Broker {
+	return &Broker{
+		parts:         parts,
+		flights:       newFlights[ClientID, Grant](parts.Log),
+		registrations: newFlights[Registration, Grant](parts.Log),
+	}
+}
+
+// Close lets no new flight begin, waits for those under way until ctx ends, then cancels them and waits for their end.
+// Who waits for a canceled flight gets [ErrShuttingDown].
+func (b *Broker) Close(ctx context.Context) {
+	b.registrations.refuse()
+	b.flights.close(ctx)
+	b.registrations.close(ctx)
+}
+
+// Ask is what a caller wants: a token for Client that meets Need.
+type Ask struct {
+	Client ClientID
+	Need   Need
+}
+
+// Source says how a granted token came to be granted.
+type Source string
+
+// The sources.
+const (
+	SourceCache   Source = "cache"   // it was there and long enough
+	SourceRefresh Source = "refresh" // Portal extended it for this caller
+	SourceMint    Source = "mint"    // Portal made it for this caller
+)
+
+// Sources lists every Source, for those who count by it.
+func Sources() []Source { return []Source{SourceCache, SourceRefresh, SourceMint} }
+
+// Grant is a token handed out.
+type Grant struct {
+	Token  Token
+	Source Source
+	// Reason is why it was minted, if it was.
+	Reason Reason
+	// Collapsed: another caller's flight brought it.
+	Collapsed bool
+	// At is the moment of the grant, by the Broker's clock.
+	At time.Time
+}
+
+// Grant returns a live token for ask.Client, one that meets ask.Need. Errors are those of the Portal port, or
+// [ErrStoreUnavailable], [ErrShuttingDown], or ctx's own. The call outlives ctx only in what others share.
+func (b *Broker) Grant(ctx context.Context, ask Ask) (Grant, error) {
+	if err := b.parts.Lifetime.Check(ask.Need); err != nil {
+		return Grant{}, err
+	}
+	token, err := b.lookup(ctx, ask.Client)
+	if err != nil {
+		return Grant{}, err
+	}
+	now := b.now()
+	switch b.parts.Lifetime.Decide(token, now, ask.Need).Action {
+	case ServeAndExtend:
+		b.extendBehind(ctx, ask.Client)
+		fallthrough
+	case Serve:
+		return Grant{Token: token, Source: SourceCache, At: now}, nil
+	}
+	return b.obtain(ctx, ask, token)
+}
+
+// lookup loads the client's token. A failing store counts as an empty one (unless it must not), here and nowhere else.
+func (b *Broker) lookup(ctx context.Context, client ClientID) (Token, error) {
+	token, err := b.parts.Store.Load(ctx, client)
+	switch {
+	case err == nil:
+		return token, nil
+	case ctx.Err() != nil:
+		return Token{}, ctx.Err()
+	case errors.Is(err, ErrRecordUnreadable):
+		b.parts.Log.WarnContext(ctx, "record unreadable, counted as a miss", "client", client, "error", err)
+		return Token{}, nil
+	case b.parts.StoreDown == StoreDownFail:
+		return Token{}, storeError(err)
+	}
+	b.parts.Log.WarnContext(ctx, "store failed, counted as a miss", "client", client, "error", err)
+	return Token{}, nil
+}
+
+// storeError tells a caller that the answer would have to come from a store that failed.
+func storeError(err error) error {
+	return &RetryError{After: storeRetryAfter, Err: fmt.Errorf("%w: %w", ErrStoreUnavailable, err)}
+}
+
+// storeRetryAfter is about how long a Redis failover takes.
+const storeRetryAfter = 2 * time.Second
+
+// now cuts to the precision that stores keep, down, so that a date never grows by being stored.
+func (b *Broker) now() time.Time { return b.parts.Now().UTC().Truncate(time.Millisecond) }

@@ -1,0 +1,170 @@
+package session
+
+import (
+	"fmt"
+	"time"
+)
+
+// Lifetime is Portal's rule for how long a token lives, and the policy for handing it out.
+type Lifetime struct {
+	// IdleTTL is how long Portal keeps an unused token (24 h, stated by Portal).
+	IdleTTL time.Duration
+	// RefreshWindow is how long after the mint use still extends a token (7 days, stated by Portal).
+	RefreshWindow time.Duration
+	// SafetyMargin is kept off the end of every life, against clock skew and the caller's own latency.
+	SafetyMargin time.Duration
+	// MinTTL is the least life handed out to a caller who asks for none in particular.
+	MinTTL time.Duration
+	// Refresh says how a fetch extends a life.
+	Refresh RefreshMode
+}
+
+// RefreshMode says how a fetch slides a token's expiry.
+type RefreshMode string
+
+// The ways in which a fetch slides the expiry.
+const (
+	// RefreshProbe sends one authenticated request to Portal.
+	RefreshProbe RefreshMode = "probe"
+	// RefreshAssume takes the fetch itself for activity and asks Portal nothing.
+	RefreshAssume RefreshMode = "assume"
+	// RefreshObserve lets only reported or proxied activity slide the expiry; a fetch probes only for an explicit need.
+	RefreshObserve RefreshMode = "observe"
+)
+
+// Action is what a fetch does with the token that it found. The zero Action mints, as the zero Token asks for it.
+type Action uint8
+
+// The actions, from the dearest to the cheapest.
+const (
+	Mint           Action = iota // Portal makes a new token.
+	Refresh                      // Portal is asked to extend this one before it is served.
+	Slide                        // The fetch counts as activity: note it, then serve.
+	ServeAndExtend               // Serve at once, refresh in the background.
+	Serve
+)
+
+// String returns what a fetch does, in the words of the data API: mint, refresh or serve.
+func (a Action) String() string {
+	switch a {
+	case Mint:
+		return "mint"
+	case Refresh:
+		return "refresh"
+	}
+	return "serve"
+}
+
+// Reason says why a token is minted; there are no others.
+type Reason string
+
+// The reasons to mint.
+const (
+	Absent       Reason = "absent"        // there is none
+	IdleExpired  Reason = "idle_expired"  // it went IdleTTL without use
+	WindowClosed Reason = "window_closed" // its window is over, or too near for what the caller needs
+	Rejected     Reason = "rejected"      // Portal is known to refuse it
+)
+
+// Reasons lists every Reason, for those who count by it.
+func Reasons() []Reason { return []Reason{Absent, IdleExpired, WindowClosed, Rejected} }
+
+// Need is what a caller asks of a token. The zero Need is content with [Lifetime.MinTTL].
+type Need struct {
+	// Life is the least life left, counted only if Explicit. It is at most IdleTTL.
+	Life     time.Duration
+	Explicit bool
+	// Rejected names a token that the caller saw Portal refuse; zero if none.
+	Rejected TokenID
+}
+
+// Check returns [ErrInvalidRequest] for a need that no token ever meets.
+func (l Lifetime) Check(need Need) error {
+	if need.Explicit && (need.Life < 0 || need.Life > l.IdleTTL) {
+		return fmt.Errorf("%w: minTtl is %s, want 0 to %s, the longest that a token can have left", ErrInvalidRequest, need.Life, l.IdleTTL)
+	}
+	return nil
+}
+
+// Decision is the outcome of [Lifetime.Decide]. Reason is set for [Mint] only.
+type Decision struct {
+	Action Action
+	Reason Reason
+}
+
+// RefreshableUntil returns the moment from which use no longer extends t. It is never handed out past it either:
+// Portal does not say whether a token lives out its last idle time.
+func (l Lifetime) RefreshableUntil(t Token) time.Time { return t.MintedAt.Add(l.RefreshWindow) }
+
+// ExpiresAt returns the moment from which Portal may refuse t.
+func (l Lifetime) ExpiresAt(t Token) time.Time {
+	idle, window := t.ActiveAt.Add(l.IdleTTL), l.RefreshableUntil(t)
+	if idle.Before(window) {
+		return idle
+	}
+	return window
+}
+
+// Live reports whether t may be handed out at now.
+func (l Lifetime) Live(t Token, now time.Time) bool {
+	return !t.IsZero() && now.Before(l.ExpiresAt(t).Add(-l.SafetyMargin))
+}
+
+// Decide says what a fetch at now does with t. It is pure, and it is the only place where the rule stands.
+func (l Lifetime) Decide(t Token, now time.Time, need Need) Decision {
+	if reason := l.lost(t, now, need); reason != "" {
+		return Decision{Mint, reason}
+	}
+	return Decision{Action: l.extend(t, now, need)}
+}
+
+// lost returns why no refresh can make t serve the need, or "" if t serves it or can be made to.
+func (l Lifetime) lost(t Token, now time.Time, need Need) Reason {
+	switch {
+	case t.IsZero():
+		return Absent
+	case t.ID == need.Rejected:
+		return Rejected
+	case !l.Live(t, now) && l.ExpiresAt(t).Before(l.RefreshableUntil(t)):
+		return IdleExpired
+	case !l.Live(t, now), l.RefreshableUntil(t).Sub(now) < l.life(need):
+		return WindowClosed
+	}
+	return ""
+}
+
+// extend says how to serve a live t whose window is wide enough for the need.
+func (l Lifetime) extend(t Token, now time.Time, need Need) Action {
+	if !l.ExpiresAt(t).Before(l.RefreshableUntil(t)) {
+		return Serve // it lives as long as it ever can
+	}
+	left := l.ExpiresAt(t).Sub(now)
+	short := left < l.life(need)
+	switch {
+	case l.Refresh == RefreshAssume && (short || now.Sub(t.ActiveAt) >= l.SlideStep()):
+		return Slide
+	case short && (l.Refresh == RefreshProbe || need.Explicit):
+		return Refresh
+	case l.Refresh == RefreshProbe && left < l.IdleTTL/2:
+		return ServeAndExtend
+	}
+	return Serve
+}
+
+// life returns the least life left that meets the need.
+func (l Lifetime) life(need Need) time.Duration {
+	if need.Explicit {
+		return need.Life
+	}
+	return l.MinTTL
+}
+
+// SlideStep returns the least move of ActiveAt worth a write where activity comes in without a request to Portal.
+// What it forgoes makes a token look older than it is, never younger.
+func (l Lifetime) SlideStep() time.Duration { return min(time.Minute, l.IdleTTL/10) }
+
+// Meets reports whether t, just made or extended by Portal, serves the need: it can't be made any longer than this,
+// so the need is measured from ActiveAt, not from now.
+func (l Lifetime) Meets(t Token, need Need) bool {
+	return l.ExpiresAt(t).Sub(t.ActiveAt) >= l.life(need)
+}

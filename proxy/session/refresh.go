@@ -1,0 +1,60 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// refresh makes the sliding real: one request with the token, and ActiveAt moves to when that was sent. A token that
+// Portal refuses is forgotten, and another minted.
+func (b *Broker) refresh(ctx context.Context, token Token) (Grant, error) {
+	sent := b.now()
+	asking, cancel := context.WithTimeout(ctx, b.parts.Deadline)
+	defer cancel()
+	switch err := b.parts.Portal.Probe(asking, token); {
+	case errors.Is(err, ErrTokenRejected):
+		b.parts.Log.InfoContext(ctx, "token rejected", "client", token.Client, "token_id", token.ID)
+		return b.mint(ctx, token.Client, token.ID, Rejected)
+	case err != nil:
+		b.calmAt.Store(b.now().Add(calm).UnixMilli())
+		return Grant{}, err
+	}
+	return b.moved(ctx, token, sent, SourceRefresh)
+}
+
+// slide takes the fetch itself for activity (refresh mode assume).
+func (b *Broker) slide(ctx context.Context, token Token) (Grant, error) {
+	return b.moved(ctx, token, b.now(), SourceCache)
+}
+
+// moved records that token was active at the given time. If another has taken its place meanwhile, or it was
+// forgotten, it grants nothing, and the callers look again.
+func (b *Broker) moved(ctx context.Context, token Token, at time.Time, source Source) (Grant, error) {
+	match, err := b.parts.Store.Slide(ctx, token.Client, token.ID, at)
+	switch {
+	case err != nil:
+		b.parts.Log.WarnContext(ctx, "activity not stored", "client", token.Client, "token_id", token.ID, "error", err)
+	case match != MatchSame:
+		return Grant{}, nil
+	}
+	if at.After(token.ActiveAt) {
+		token.ActiveAt = at
+	}
+	return Grant{Token: token, Source: source, At: at}, nil
+}
+
+// extendBehind refreshes a client's token in the background, unless that is under way or just failed.
+func (b *Broker) extendBehind(ctx context.Context, client ClientID) {
+	if b.calmed() {
+		return
+	}
+	b.flights.join(ctx, client, func(ctx context.Context) (Grant, error) {
+		grant, err := b.fly(ctx, Ask{Client: client})
+		if err != nil {
+			// Logged here, since most often nobody waits for it.
+			b.parts.Log.WarnContext(ctx, "token not refreshed", "client", client, "error", err)
+		}
+		return grant, err
+	})
+}

@@ -1,0 +1,174 @@
+package session_test
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cstproxy/cstproxy/proxy/session"
+	"github.com/cstproxy/cstproxy/proxy/session/sessiontest"
+)
+
+func TestTokenThatTheCallerSawRejectedIsReplacedOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		dead := w.aged(hour)
+		w.portal.Kill(dead.ID)
+		g := w.fetch(session.Need{Rejected: dead.ID})
+		g.wantMinted(t, session.Rejected, dead.ID)
+		// Whoever still comes with the old one is simply served.
+		w.fetch(session.Need{Rejected: dead.ID}).want(t, session.SourceCache, g.Token.ID, 0)
+		w.wantMints(session.Absent, session.Rejected)
+		w.wantProbes(0)
+	})
+}
+
+func TestRejectionOfAnotherTokenChangesNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		token := w.aged(hour)
+		other := sessiontest.NewToken(alice, time.Now())
+		w.fetch(session.Need{Rejected: other.ID}).want(t, session.SourceCache, token.ID, 0)
+		w.wantMints(session.Absent)
+	})
+}
+
+func TestTwoHundredReportersOfADeadTokenCostOneMint(t *testing.T) {
+	t.Parallel()
+	for name, spread := range map[string]time.Duration{"at once": 0, "before, during and after the mint": 20 * time.Millisecond} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				dead := w.aged(hour)
+				w.portal.Kill(dead.ID)
+				w.portal.Delay = time.Second
+				all := make([]got, 200)
+				var group sync.WaitGroup
+				for i := range all {
+					group.Go(func() {
+						time.Sleep(time.Duration(i) * spread)
+						all[i] = w.ask(t.Context(), session.Need{Rejected: dead.ID})
+					})
+				}
+				group.Wait()
+				w.wantMints(session.Absent, session.Rejected)
+				for _, g := range all {
+					if g.err != nil || g.Token.ID != all[0].Token.ID || g.Token.ID == dead.ID {
+						t.Fatalf("granted %s, %v; the first got %s for %s", g.Token.ID, g.err, all[0].Token.ID, dead.ID)
+					}
+				}
+			})
+		})
+	}
+}
+
+// The caller knows better: Portal may accept the token on one host and refuse it on another.
+func TestRejectionIsHeardWhileARefreshIsUnderWay(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		token := w.aged(due)
+		w.portal.Delay = 400 * time.Millisecond
+		w.fetch(session.Need{})
+		w.settled().fetch(session.Need{Rejected: token.ID}).wantMinted(t, session.Rejected, token.ID)
+		w.wantProbes(1)
+		w.wantMints(session.Absent, session.Rejected)
+	})
+}
+
+func TestRejectedTokenIsForgottenThoughTheMintFails(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		dead := w.aged(hour)
+		w.portal.Fail(session.ErrPortalUnavailable)
+		w.ask(t.Context(), session.Need{Rejected: dead.ID}).wantError(t, session.ErrPortalUnavailable, 0)
+		w.ask(t.Context(), session.Need{}).wantError(t, session.ErrPortalUnavailable, 0)
+		w.portal.Fail(nil)
+		w.fetch(session.Need{}).wantMinted(t, session.Absent, dead.ID)
+	})
+}
+
+// The flight that the reporter joins is of somebody who does not know, and fails before it could hear.
+func TestRejectionIsHeardThoughTheFlightOfAnotherFails(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		patience time.Duration
+		want     error
+	}{
+		"and the reporter hears of it": {patience: time.Minute, want: session.ErrPortalUnavailable},
+		"and the reporter has left":    {patience: time.Second / 2, want: context.DeadlineExceeded},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, func(p *session.Parts) { p.Store = attentive{p.Store.(*sessiontest.Store)} })
+				dead := w.aged(due)
+				w.portal.Delay = 2 * time.Second
+				w.portal.Fail(session.ErrPortalUnavailable)
+				w.fetch(session.Need{})
+				ctx, cancel := context.WithTimeout(t.Context(), c.patience)
+				defer cancel()
+				w.settled().ask(ctx, session.Need{Rejected: dead.ID}).wantError(t, c.want, min(c.patience, 2*time.Second))
+				time.Sleep(10 * time.Second)
+				w.portal.Fail(nil)
+				w.fetch(session.Need{}).wantMinted(t, session.Absent, dead.ID)
+			})
+		})
+	}
+}
+
+// samePortal gives one and the same text on every mint.
+type samePortal struct {
+	*sessiontest.Portal
+	token session.Token
+	mints *atomic.Int64
+}
+
+func (p samePortal) Mint(context.Context, session.ClientID, session.Reason) (session.Token, error) {
+	p.mints.Add(1)
+	time.Sleep(300 * time.Millisecond)
+	return p.token, nil
+}
+
+func TestPortalGivingTheRejectedTokenAgainDoesNotLoop(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		same := samePortal{token: sessiontest.NewToken(alice, time.Now()), mints: new(atomic.Int64)}
+		w := newWorld(t, func(p *session.Parts) { same.Portal, p.Portal = p.Portal.(*sessiontest.Portal), same })
+		w.ask(t.Context(), session.Need{}).wantMinted(t, session.Absent)
+		for _, g := range w.crowd(20, session.Need{Rejected: same.token.ID}) {
+			g.wantMinted(t, session.Rejected)
+		}
+		if n := same.mints.Load(); n != 2 {
+			t.Errorf("%d mints, want 2", n)
+		}
+	})
+}
+
+// Another replica heard of it too, and was faster: its token is good, and not to be replaced by yet another.
+func TestTokenThatTookTheDeadOnesPlaceIsServed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var dead, faster session.Token
+		var other *session.Broker
+		w := newWorld(t, onProbe(func(ctx context.Context) error {
+			grant, err := other.Grant(ctx, session.Ask{Client: alice, Need: session.Need{Rejected: dead.ID}})
+			faster = grant.Token
+			return err
+		}))
+		other, dead = w.replica(), w.aged(short)
+		w.portal.Kill(dead.ID)
+		w.fetch(session.Need{}).want(t, session.SourceCache, faster.ID, 0)
+		w.wantMints(session.Absent, session.Rejected)
+		if w.stored().ID != faster.ID {
+			t.Error("another token took the place of the faster one's")
+		}
+	})
+}

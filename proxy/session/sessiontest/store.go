@@ -1,0 +1,153 @@
+package sessiontest
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/cstproxy/cstproxy/proxy/session"
+)
+
+// ErrStoreDown is what a [Store] returns while it is down.
+var ErrStoreDown = errors.New("the store is down")
+
+// Store is a [session.Store] and a [session.Registry] in a map. The zero Store is empty and works.
+type Store struct {
+	mu sync.Mutex
+	// tokens :: client -> token
+	tokens map[session.ClientID]session.Token
+	// registrations :: key -> what became of it
+	registrations map[string]registration
+	down          error
+	loads         int
+}
+
+type registration struct {
+	claim  session.Claim
+	client session.ClientID
+}
+
+// Break makes every call return err; nil mends it.
+func (s *Store) Break(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.down = err
+}
+
+// Loads returns how often Load was called.
+func (s *Store) Loads() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.loads
+}
+
+// Load implements [session.Store].
+func (s *Store) Load(_ context.Context, client session.ClientID) (session.Token, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.loads++
+	if s.down != nil {
+		return session.Token{}, s.down
+	}
+	return s.tokens[client], nil
+}
+
+// Save implements [session.Store].
+func (s *Store) Save(_ context.Context, token session.Token) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.down != nil {
+		return s.down
+	}
+	if s.tokens == nil {
+		s.tokens = map[session.ClientID]session.Token{}
+	}
+	s.tokens[token.Client] = token
+	return nil
+}
+
+// Slide implements [session.Store].
+func (s *Store) Slide(_ context.Context, client session.ClientID, id session.TokenID, at time.Time) (session.Match, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	match, err := s.match(client, id)
+	if token := s.tokens[client]; match == session.MatchSame && at.After(token.ActiveAt) {
+		token.ActiveAt = at
+		s.tokens[client] = token
+	}
+	return match, err
+}
+
+// Forget implements [session.Store].
+func (s *Store) Forget(_ context.Context, client session.ClientID, id session.TokenID) (session.Match, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	match, err := s.match(client, id)
+	if match == session.MatchSame {
+		delete(s.tokens, client)
+	}
+	return match, err
+}
+
+func (s *Store) match(client session.ClientID, id session.TokenID) (session.Match, error) {
+	token := s.tokens[client]
+	switch {
+	case s.down != nil:
+		return session.MatchNone, s.down
+	case token.IsZero():
+		return session.MatchNone, nil
+	case !id.IsZero() && token.ID != id:
+		return session.MatchOther, nil
+	}
+	return session.MatchSame, nil
+}
+
+// Claim implements [session.Registry]; a claim holds until it is settled or released.
+func (s *Store) Claim(_ context.Context, claim session.Claim) (session.ClientID, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.down != nil {
+		return "", s.down
+	}
+	old, ok := s.registrations[claim.Key]
+	switch {
+	case !ok:
+		if s.registrations == nil {
+			s.registrations = map[string]registration{}
+		}
+		s.registrations[claim.Key] = registration{claim: claim}
+		return "", nil
+	case old.claim.Registration != claim.Registration:
+		return "", session.ErrInvalidRequest
+	case old.client != "" || old.claim.Owner == claim.Owner:
+		return old.client, nil
+	}
+	return "", session.ErrRegistrationBusy
+}
+
+// Settle implements [session.Registry].
+func (s *Store) Settle(_ context.Context, claim session.Claim, client session.ClientID, _ time.Duration) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.down != nil {
+		return s.down
+	}
+	if s.registrations[claim.Key].claim.Owner == claim.Owner {
+		s.registrations[claim.Key] = registration{claim: claim, client: client}
+	}
+	return nil
+}
+
+// Release implements [session.Registry].
+func (s *Store) Release(_ context.Context, claim session.Claim) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.down != nil {
+		return s.down
+	}
+	if old := s.registrations[claim.Key]; old.claim.Owner == claim.Owner && old.client == "" {
+		delete(s.registrations, claim.Key)
+	}
+	return nil
+}
