@@ -1,0 +1,6 @@
+package portal
+
+import "net/http"
+
+// Transport lets a test look at the client's connections, and under them.
+func Transport(c *Client) *http.Transport { return c.transport }
