@@ -1,0 +1,193 @@
+package metrics_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cstproxy/cstproxy/metrics"
+	"github.com/cstproxy/cstproxy/proxy/session"
+)
+
+func TestGranted(t *testing.T) {
+	t.Parallel()
+	const ms = time.Millisecond
+	for name, c := range map[string]struct {
+		grant session.Grant
+		left  time.Duration
+		want  map[string]float64
+	}{
+		"from the cache": {
+			session.Grant{Source: session.SourceCache}, time.Hour,
+			map[string]float64{`tokens_served_total{source="cache"}`: 1, "token_remaining_seconds_count": 1, "token_remaining_seconds_sum": 3600},
+		},
+		"by a refresh": {
+			session.Grant{Source: session.SourceRefresh}, 24 * time.Hour,
+			map[string]float64{`tokens_served_total{source="refresh"}`: 1, "token_remaining_seconds_count": 1, "token_remaining_seconds_sum": 86400},
+		},
+		"by a mint that another caller began": {
+			session.Grant{Source: session.SourceMint, Collapsed: true}, time.Hour,
+			map[string]float64{
+				`tokens_served_total{source="mint"}`: 1, "token_remaining_seconds_count": 1, "token_remaining_seconds_sum": 3600,
+				`requests_collapsed_total{scope="process"}`: 1,
+			},
+		},
+		"with a moment left": {
+			session.Grant{Source: session.SourceCache}, ms,
+			map[string]float64{`tokens_served_total{source="cache"}`: 1, "token_remaining_seconds_count": 1, "token_remaining_seconds_sum": .001},
+		},
+		"with nothing left": {
+			session.Grant{Source: session.SourceCache}, 0,
+			map[string]float64{
+				`tokens_served_total{source="cache"}`: 1, "token_remaining_seconds_count": 1, "expired_tokens_served_total": 1,
+			},
+		},
+		"a moment too late": {
+			session.Grant{Source: session.SourceCache}, -ms,
+			map[string]float64{
+				`tokens_served_total{source="cache"}`: 1, "token_remaining_seconds_count": 1, "token_remaining_seconds_sum": -.001,
+				"expired_tokens_served_total": 1,
+			},
+		},
+		"from a source nobody declared": {
+			session.Grant{Source: "hearsay"}, time.Hour,
+			map[string]float64{"token_remaining_seconds_count": 1, "token_remaining_seconds_sum": 3600},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := metrics.New(parts())
+			wantChanges(t, m, func() { m.Granted(c.grant, c.left) }, c.want)
+		})
+	}
+}
+
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		codes []string
+		code  string
+		want  string
+	}{
+		"a code listed counts as itself":               {parts().Codes, "portal_timeout", "portal_timeout"},
+		"internal counts as itself":                    {parts().Codes, "internal", "internal"},
+		"a code not listed counts as internal":         {parts().Codes, "cm0r6nkek00ej10dwwx8wdjmf", "internal"},
+		"no code counts as internal":                   {parts().Codes, "", "internal"},
+		"without a list everything counts as internal": {nil, "portal_timeout", "internal"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := metrics.New(metrics.Parts{Codes: c.codes})
+			wantChanges(t, m, func() { m.Refused(c.code) }, map[string]float64{`token_errors_total{code="` + c.want + `"}`: 1})
+		})
+	}
+}
+
+func TestRequestIsTimedUntilItEnds(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		method string
+		want   string
+	}{
+		"of a method known":         {http.MethodGet, "GET"},
+		"of a method unheard of":    {"BREW", "other"},
+		"of a method in lower case": {"get", "other"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				m := metrics.New(parts())
+				request := func() {
+					ended := m.Began()
+					time.Sleep(1500 * time.Millisecond)
+					ended("/v1/clients/:clientId", c.method, http.StatusNotFound)
+				}
+				series := `{code="404",method="` + c.want + `",route="/v1/clients/:clientId"}`
+				for range 2 { // the second finds the child that the first made
+					wantChanges(t, m, request, map[string]float64{
+						"http_request_duration_seconds_count" + series: 1, "http_request_duration_seconds_sum" + series: 1.5,
+					})
+				}
+			})
+		})
+	}
+}
+
+func TestRequestIsInFlightUntilItEnds(t *testing.T) {
+	t.Parallel()
+	m := started()
+	var ended func(route, method string, status int)
+	wantChanges(t, m, func() { ended = m.Began() }, map[string]float64{"http_requests_in_flight": 1})
+	ended("/", http.MethodGet, http.StatusOK)
+	if got := values(t, m)["http_requests_in_flight"]; got != 0 {
+		t.Errorf("%g requests in flight after the last ended, want 0", got)
+	}
+}
+
+func TestRoutesWithoutEndMakeNoSeriesWithoutEnd(t *testing.T) {
+	t.Parallel()
+	m := metrics.New(parts())
+	const routes = 5000
+	var callers sync.WaitGroup
+	for caller := range 4 {
+		callers.Go(func() {
+			for i := range routes {
+				m.Began()(fmt.Sprintf("/%d", (i+caller*routes/4)%routes), http.MethodGet, http.StatusOK)
+			}
+		})
+	}
+	callers.Wait()
+	series, requests := 0, 0.0
+	for name, value := range values(t, m) {
+		if strings.HasPrefix(name, "http_request_duration_seconds_count") {
+			series++
+			requests += value
+		}
+	}
+	if series > 1025 {
+		t.Errorf("%d series, want 1024 and one for the rest", series)
+	}
+	if requests != 4*routes {
+		t.Errorf("%g requests counted, want %d", requests, 4*routes)
+	}
+}
+
+func TestGrantedAllocatesNothing(t *testing.T) {
+	m := metrics.New(parts())
+	grant := session.Grant{Source: session.SourceCache, Collapsed: true}
+	if got := testing.AllocsPerRun(100, func() { m.Granted(grant, time.Hour) }); got != 0 {
+		t.Errorf("Granted allocates %g times, want 0", got)
+	}
+}
+
+func BenchmarkGranted(b *testing.B) {
+	m := metrics.New(parts())
+	grant := session.Grant{Source: session.SourceCache}
+	b.ReportAllocs()
+	for b.Loop() {
+		m.Granted(grant, time.Hour)
+	}
+}
+
+func BenchmarkGrantedInParallel(b *testing.B) {
+	m := metrics.New(parts())
+	grant := session.Grant{Source: session.SourceCache}
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			m.Granted(grant, time.Hour)
+		}
+	})
+}
+
+func BenchmarkRequest(b *testing.B) {
+	m := metrics.New(parts())
+	b.ReportAllocs()
+	for b.Loop() {
+		m.Began()("/v1/clients/:clientId/token", http.MethodGet, http.StatusOK)
+	}
+}
