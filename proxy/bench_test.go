@@ -1,0 +1,78 @@
+package proxy_test
+
+import (
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/cstproxy/cstproxy/cache"
+	"github.com/cstproxy/cstproxy/cache/redistest"
+	"github.com/cstproxy/cstproxy/proxy"
+	"github.com/cstproxy/cstproxy/proxy/session"
+	"github.com/cstproxy/cstproxy/proxy/session/sessiontest"
+)
+
+// silent is a proxy.Meter that costs nothing.
+type silent struct{}
+
+func (silent) Began() func(route, method string, status int) { return func(string, string, int) {} }
+func (silent) Granted(session.Grant, time.Duration)          {}
+func (silent) Refused(string)                                {}
+
+// sink is a http.ResponseWriter that keeps nothing but the status.
+type sink struct {
+	header http.Header
+	status int
+}
+
+func (s *sink) Header() http.Header                { return s.header }
+func (s *sink) WriteHeader(status int)             { s.status = status }
+func (s *sink) Write(body []byte) (n int, _ error) { return len(body), nil }
+
+// BenchmarkTokenHit measures the data API from its handler on, without HTTP's own cost.
+func BenchmarkTokenHit(b *testing.B) {
+	b.Run("memory", func(b *testing.B) {
+		memory := cache.NewMemory(cache.MemoryParts{Entries: 1000, Lifetime: lifetime(), Now: time.Now})
+		b.Cleanup(func() { _ = memory.Close() })
+		benchmarkTokenHit(b, memory, memory)
+	})
+	b.Run("redis", func(b *testing.B) {
+		client, err := cache.Connect(session.NewSecret(redistest.Start(b).URL()))
+		if err != nil {
+			b.Fatal(err)
+		}
+		redis := cache.NewRedis(cache.RedisParts{Client: client, Prefix: "bench", Lifetime: lifetime()})
+		b.Cleanup(func() { _ = redis.Close() })
+		benchmarkTokenHit(b, redis, redis)
+	})
+}
+
+func benchmarkTokenHit(b *testing.B, store session.Store, registry session.Registry) {
+	b.Helper()
+	log := slog.New(slog.DiscardHandler)
+	broker := session.NewBroker(session.Parts{
+		Store: store, Registry: registry, Portal: &sessiontest.Portal{Lifetime: lifetime(), Now: time.Now}, Lifetime: lifetime(),
+		StoreDown: session.StoreDownFail, Deadline: 10 * time.Second, Now: time.Now, Log: log,
+	})
+	b.Cleanup(func() { broker.Close(b.Context()) })
+	data := proxy.New(proxy.Parts{Broker: broker, Lifetime: lifetime(), Meter: silent{}, Log: log})
+	first := httptest.NewRecorder()
+	data.ServeHTTP(first, httptest.NewRequestWithContext(b.Context(), http.MethodGet, aliceToken, http.NoBody))
+	if first.Code != http.StatusOK {
+		b.Fatalf("%d %s", first.Code, first.Body)
+	}
+	b.ReportAllocs()
+	b.RunParallel(func(loop *testing.PB) {
+		request := httptest.NewRequestWithContext(b.Context(), http.MethodGet, aliceToken, http.NoBody)
+		for loop.Next() {
+			w := &sink{header: make(http.Header, 8)}
+			request.Body = http.NoBody // the handler put its own in that place
+			data.ServeHTTP(w, request)
+			if w.status != http.StatusOK {
+				b.Errorf("status %d", w.status)
+			}
+		}
+	})
+}

@@ -1,0 +1,115 @@
+package proxy
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/cstproxy/cstproxy/proxy/session"
+)
+
+// tokenDocument is what every route that returns a token answers with. Fields are Portal's where Portal has them.
+type tokenDocument struct {
+	ID                  session.ClientID `json:"id"`
+	ClientSessionToken  string           `json:"clientSessionToken"`
+	IsAccountAbstracted bool             `json:"isAccountAbstracted"`
+	ExpiresAt           time.Time        `json:"expiresAt"`
+	ExpiresIn           int64            `json:"expiresIn"`
+	RefreshableUntil    time.Time        `json:"refreshableUntil"`
+	MintedAt            time.Time        `json:"mintedAt"`
+	ActiveAt            time.Time        `json:"activeAt"`
+	TokenID             string           `json:"tokenId"`
+	Source              session.Source   `json:"source"`
+}
+
+func (s *Server) tokenDocument(grant session.Grant) tokenDocument {
+	token, life := grant.Token, s.parts.Lifetime
+	return tokenDocument{
+		ID:                  token.Client,
+		ClientSessionToken:  token.Secret.Reveal(),
+		IsAccountAbstracted: token.AccountAbstracted,
+		ExpiresAt:           life.ExpiresAt(token),
+		ExpiresIn:           secondsLeft(life.ExpiresAt(token), grant.At),
+		RefreshableUntil:    life.RefreshableUntil(token),
+		MintedAt:            token.MintedAt,
+		ActiveAt:            token.ActiveAt,
+		TokenID:             token.ID.String(),
+		Source:              grant.Source,
+	}
+}
+
+// statusDocument is what is known about a client's token. The dates are those of the record, if there is one.
+type statusDocument struct {
+	ID               session.ClientID `json:"id"`
+	State            string           `json:"state"`
+	TokenID          string           `json:"tokenId,omitempty"`
+	MintedAt         *time.Time       `json:"mintedAt,omitempty"`
+	ActiveAt         *time.Time       `json:"activeAt,omitempty"`
+	ExpiresAt        *time.Time       `json:"expiresAt,omitempty"`
+	ExpiresIn        int64            `json:"expiresIn"`
+	RefreshableUntil *time.Time       `json:"refreshableUntil,omitempty"`
+	Next             nextDocument     `json:"next"`
+}
+
+// nextDocument says what a fetch would do now, and why.
+type nextDocument struct {
+	Action string `json:"action"`
+	Reason string `json:"reason"`
+}
+
+func (s *Server) statusDocument(client session.ClientID, status session.Status) statusDocument {
+	document := statusDocument{ID: client, State: "absent", Next: next(status.Next)}
+	token, life := status.Token, s.parts.Lifetime
+	if !status.Live {
+		return document
+	}
+	expires, refreshable := life.ExpiresAt(token), life.RefreshableUntil(token)
+	document.State = "live"
+	document.TokenID = token.ID.String()
+	document.MintedAt, document.ActiveAt = &token.MintedAt, &token.ActiveAt
+	document.ExpiresAt, document.RefreshableUntil = &expires, &refreshable
+	document.ExpiresIn = secondsLeft(expires, status.At)
+	return document
+}
+
+func next(decision session.Decision) nextDocument {
+	reason := map[session.Action]string{
+		session.Mint:           string(decision.Reason),
+		session.Refresh:        "short",
+		session.ServeAndExtend: "due",
+		session.Slide:          "due",
+		session.Serve:          "live",
+	}[decision.Action]
+	return nextDocument{Action: decision.Action.String(), Reason: reason}
+}
+
+// secondsLeft rounds down, and never below 0.
+func secondsLeft(until, now time.Time) int64 { return max(int64(until.Sub(now)/time.Second), 0) }
+
+// readJSON reads a body that may be missing: one JSON object, and no field that the API does not know.
+func readJSON(c echo.Context, into any) error {
+	decoder := json.NewDecoder(c.Request().Body)
+	decoder.DisallowUnknownFields()
+	switch err := decoder.Decode(into); {
+	case errors.Is(err, io.EOF):
+		return nil
+	case err != nil:
+		return badBody(err)
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return badBody(err)
+	}
+	return nil
+}
+
+// badBody keeps a body that is too large apart. The decoder's text is about the caller's own body.
+func badBody(err error) error {
+	if tooLarge := domestic(err); errors.Is(tooLarge, session.ErrBodyTooLarge) {
+		return tooLarge
+	}
+	return fmt.Errorf("%w: the body is not the JSON object that was expected", session.ErrInvalidRequest)
+}
