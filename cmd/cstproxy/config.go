@@ -1,0 +1,64 @@
+package main
+
+import (
+	"io/fs"
+	"time"
+
+	"github.com/caarlos0/env/v11"
+
+	"github.com/cstproxy/cstproxy/proxy/session"
+)
+
+// Config is everything an operator can set, one field per setting, in the order of the manual. The tags are the one
+// home of a setting's variable, default, words of help and allowed values; a field of kind session.Secret has no flag
+// and is also read from the file that its _FILE companion names.
+type Config struct {
+	PortalAPIKey     session.Secret `env:"PORTAL_API_KEY" required:"true" usage:"Portal API Key (the custodian key) of the Portal environment to serve" allowed:"a key without white space or unprintable characters"`
+	PortalAPIKeyFile string         `env:"PORTAL_API_KEY_FILE" usage:"file that holds the Portal API Key; a newline at its end is ignored" allowed:"the path of a file to read"`
+	PortalAPIURL     baseURL        `env:"PORTAL_API_URL" envDefault:"https://api.portalhq.io" usage:"Portal's API: mint, register, refresh" allowed:"an absolute http or https URL without user info, query or fragment"`
+	PortalMPCURL     baseURL        `env:"PORTAL_MPC_URL" envDefault:"https://mpc-client.portalhq.io" usage:"Portal's MPC service" allowed:"an absolute http or https URL without user info, query or fragment"`
+
+	RedisURL     session.Secret `env:"REDIS_URL" schemes:"redis rediss unix" usage:"Redis that the fleet shares; without it tokens are kept in this process alone" allowed:"a URL that begins with redis://, rediss:// or unix://, without white space or unprintable characters"`
+	RedisURLFile string         `env:"REDIS_URL_FILE" usage:"file that holds the URL of Redis; a newline at its end is ignored" allowed:"the path of a file to read"`
+
+	Listen      listenAddress `env:"CSTPROXY_LISTEN" envDefault:"127.0.0.1:8080" usage:"address of the data API" allowed:"host:port with a port from 0 to 65535, or unix:/path"`
+	AdminListen listenAddress `env:"CSTPROXY_ADMIN_LISTEN" envDefault:"127.0.0.1:9090" usage:"address of health, metrics and version" allowed:"host:port with a port from 0 to 65535, or unix:/path"`
+	SocketMode  fs.FileMode   `env:"CSTPROXY_SOCKET_MODE" envDefault:"0660" usage:"permissions of a Unix socket" allowed:"an octal mode from 0 to 0777, such as 0660"`
+
+	PortalAPIVersion apiVersion          `env:"CSTPROXY_PORTAL_API_VERSION" envDefault:"v1" oneof:"v1 v3" usage:"version of Portal's paths for mint and register"`
+	IdleTTL          time.Duration       `env:"CSTPROXY_IDLE_TTL" envDefault:"24h" usage:"how long Portal keeps a token that is not used; at most CSTPROXY_REFRESH_WINDOW" allowed:"a Go duration above 0, such as 24h"`
+	RefreshWindow    time.Duration       `env:"CSTPROXY_REFRESH_WINDOW" envDefault:"168h" usage:"how long after its mint use still extends a token" allowed:"a Go duration above 0, such as 168h"`
+	SafetyMargin     time.Duration       `env:"CSTPROXY_SAFETY_MARGIN" envDefault:"1m" usage:"kept off the end of every token's life, against clock skew and latency; less than half of CSTPROXY_IDLE_TTL; unless set, at most a tenth of it" allowed:"a Go duration of 0 or more, such as 1m"`
+	MinTTL           time.Duration       `env:"CSTPROXY_MIN_TTL" envDefault:"5m" usage:"least life handed out to a caller who asks for none; at most CSTPROXY_IDLE_TTL less CSTPROXY_SAFETY_MARGIN; unless set, at most a fifth of CSTPROXY_IDLE_TTL" allowed:"a Go duration of 0 or more, such as 5m"`
+	Refresh          session.RefreshMode `env:"CSTPROXY_REFRESH" envDefault:"probe" oneof:"probe assume observe" usage:"how a fetch extends a token: probe asks Portal, assume takes the fetch for use, observe waits for reported or proxied use"`
+
+	PortalTimeout time.Duration `env:"CSTPROXY_PORTAL_TIMEOUT" envDefault:"10s" usage:"deadline of one attempt at Portal" allowed:"a Go duration above 0 and at most 1m, such as 10s"`
+	MintRate      Rate          `env:"CSTPROXY_MINT_RATE" envDefault:"200/m" usage:"how often the whole fleet may mint" allowed:"a rate such as 200/m (/s, /m or /h), or 0 for no limit"`
+	ProbeRate     Rate          `env:"CSTPROXY_PROBE_RATE" envDefault:"200/m" usage:"how often the whole fleet may probe" allowed:"a rate such as 200/m (/s, /m or /h), or 0 for no limit"`
+
+	RedisDown     redisDown `env:"CSTPROXY_REDIS_DOWN" envDefault:"mint" oneof:"mint fail" usage:"while Redis is down: mint works from memory and mints at a share of the budget, fail answers 503"`
+	KeyPrefix     string    `env:"CSTPROXY_KEY_PREFIX" envDefault:"cstproxy" usage:"namespace of every key in Redis" allowed:"1 to 64 of the characters A-Z a-z 0-9 _ . - :"`
+	MemoryEntries int       `env:"CSTPROXY_MEMORY_ENTRIES" envDefault:"100000" usage:"most tokens that this process keeps in memory" allowed:"a whole number from 1 to 2147483647"`
+
+	LogLevel  logLevel  `env:"CSTPROXY_LOG_LEVEL" envDefault:"info" oneof:"debug info warn error" usage:"least level that is logged"`
+	LogFormat logFormat `env:"CSTPROXY_LOG_FORMAT" envDefault:"json" oneof:"json text" usage:"form of a log line"`
+}
+
+// loadConfig reads the settings: flags (:: flag without dashes → value) over environ (K=V, as [os.Environ] gives)
+// over the defaults. A variable that is empty counts as unset. The error is a [configError] that lists every mistake;
+// no secret is in it.
+func loadConfig(environ []string, flags map[string]string) (Config, error) {
+	environment := env.ToMap(environ)
+	in := newIntake(environment, flags)
+	in.refuseStrangers(environment)
+	in.checkTexts()
+	in.readSecrets()
+	config := in.parse()
+	in.check(config, bounds())
+	in.shortenDefaults(&config)
+	in.check(config, relations())
+	if err := in.err(); err != nil {
+		return Config{}, err
+	}
+	return config, nil
+}

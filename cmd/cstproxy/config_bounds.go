@@ -1,0 +1,106 @@
+package main
+
+import (
+	"fmt"
+	"regexp"
+	"time"
+)
+
+// maxPortalTimeout is past what any caller waits for a token.
+const maxPortalTimeout = time.Minute
+
+// keyPrefixes leaves out braces, which would choose the slot of a key in a Redis Cluster.
+var keyPrefixes = regexp.MustCompile(`\A[A-Za-z0-9_.:-]{1,64}\z`)
+
+// bound is a rule that a configuration keeps. It is the fault of the first of its settings; want says what would be
+// right, with a %s for each further setting. An empty want means what the setting allows by itself.
+type bound struct {
+	of    []string
+	want  string
+	holds func(Config) bool
+}
+
+// bounds are the rules for one setting by itself.
+func bounds() []bound {
+	of := func(variable string, holds func(Config) bool) bound {
+		return bound{of: []string{variable}, holds: holds}
+	}
+	return []bound{
+		of("CSTPROXY_IDLE_TTL", func(c Config) bool { return c.IdleTTL > 0 }),
+		of("CSTPROXY_REFRESH_WINDOW", func(c Config) bool { return c.RefreshWindow > 0 }),
+		of("CSTPROXY_SAFETY_MARGIN", func(c Config) bool { return c.SafetyMargin >= 0 }),
+		of("CSTPROXY_MIN_TTL", func(c Config) bool { return c.MinTTL >= 0 }),
+		of("CSTPROXY_PORTAL_TIMEOUT", func(c Config) bool { return c.PortalTimeout > 0 && c.PortalTimeout <= maxPortalTimeout }),
+		of("CSTPROXY_KEY_PREFIX", func(c Config) bool { return keyPrefixes.MatchString(c.KeyPrefix) }),
+		of("CSTPROXY_MEMORY_ENTRIES", func(c Config) bool { return c.MemoryEntries >= 1 }),
+	}
+}
+
+// relations are the rules between settings.
+func relations() []bound {
+	return []bound{
+		{
+			of:    []string{"CSTPROXY_ADMIN_LISTEN", "CSTPROXY_LISTEN"},
+			want:  "another address than %s",
+			holds: func(c Config) bool { return !c.AdminListen.clashes(c.Listen) },
+		},
+		{
+			of:    []string{"CSTPROXY_IDLE_TTL", "CSTPROXY_REFRESH_WINDOW"},
+			want:  "at most %s",
+			holds: func(c Config) bool { return c.IdleTTL <= c.RefreshWindow },
+		},
+		{
+			of:    []string{"CSTPROXY_SAFETY_MARGIN", "CSTPROXY_IDLE_TTL"},
+			want:  "less than half of %s",
+			holds: func(c Config) bool { return c.SafetyMargin < c.IdleTTL-c.SafetyMargin },
+		},
+		{
+			of:    []string{"CSTPROXY_MIN_TTL", "CSTPROXY_IDLE_TTL", "CSTPROXY_SAFETY_MARGIN"},
+			want:  "at most %s less %s",
+			holds: func(c Config) bool { return c.MinTTL <= c.IdleTTL-c.SafetyMargin },
+		},
+	}
+}
+
+// check notes every rule that is broken, unless one of its settings is already known to be wrong.
+func (in *intake) check(config Config, rules []bound) {
+	for _, rule := range rules {
+		if !in.anyWrong(rule.of) && !rule.holds(config) {
+			in.refuse(*in.byVariable(rule.of[0]), in.wording(rule))
+		}
+	}
+}
+
+func (in *intake) anyWrong(variables []string) bool {
+	for _, variable := range variables {
+		if in.problems[variable] != "" {
+			return true
+		}
+	}
+	return false
+}
+
+func (in *intake) wording(rule bound) string {
+	if rule.want == "" {
+		return in.byVariable(rule.of[0]).allowed
+	}
+	others := make([]any, 0, len(rule.of))
+	for _, variable := range rule.of[1:] {
+		others = append(others, in.nameOf(variable))
+	}
+	return fmt.Sprintf(rule.want, others...)
+}
+
+// shortenDefaults makes the defaults that are parts of IdleTTL fit a short one, as tests use it.
+func (in *intake) shortenDefaults(config *Config) {
+	in.shortenDefault("CSTPROXY_SAFETY_MARGIN", &config.SafetyMargin, config.IdleTTL/10)
+	in.shortenDefault("CSTPROXY_MIN_TTL", &config.MinTTL, config.IdleTTL/5)
+}
+
+func (in *intake) shortenDefault(variable string, value *time.Duration, most time.Duration) {
+	if _, ok := in.given[variable]; ok || *value <= most {
+		return
+	}
+	*value = most
+	in.byVariable(variable).fallback = most.String()
+}

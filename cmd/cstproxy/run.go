@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/urfave/cli/v3"
+)
+
+// The exit codes.
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitMisuse = 2 // wrong usage or configuration
+)
+
+// process is all that a command has of the world, so that a test can be one.
+type process struct {
+	args    []string
+	environ []string
+	out     io.Writer
+	err     io.Writer
+}
+
+// usageError is a command line that makes no sense.
+type usageError struct{ error }
+
+// run carries the command line out and returns the exit code. It ends when ctx does.
+func run(ctx context.Context, p process) int {
+	err := p.root().Run(ctx, p.args)
+	if err == nil {
+		return exitDone
+	}
+	_, _ = fmt.Fprintln(p.err, err)
+	if _, ok := errors.AsType[configError](err); ok {
+		return exitMisuse
+	}
+	if _, ok := errors.AsType[usageError](err); ok {
+		return exitMisuse
+	}
+	return exitFailed
+}
+
+func (p process) root() *cli.Command {
+	return &cli.Command{
+		Name:  "cstproxy",
+		Usage: "keep one live Client Session Token per Portal client, and mint only when it can't be refreshed",
+		Description: "Settings are flags or environment variables; a flag wins. Secrets are variables, or files named by " +
+			"the variable's _FILE companion, and never flags. Try `cstproxy demo` first: it needs no setting.",
+		Commands:        []*cli.Command{p.serve(), p.demo(), p.simulate(), p.check(), p.healthcheck(), p.version()},
+		HideHelpCommand: true,
+		Suggest:         true,
+		Writer:          p.out,
+		ErrWriter:       p.err,
+		Action:          misused,
+		OnUsageError:    wrongUsage(),
+		ExitErrHandler:  func(context.Context, *cli.Command, error) {}, // run decides
+	}
+}
+
+// wrongUsage keeps the library from printing its own page around a mistake.
+func wrongUsage() cli.OnUsageErrorFunc {
+	return func(_ context.Context, c *cli.Command, err error, _ bool) error {
+		return usageError{fmt.Errorf("%s: %w; see %s --help", c.Name, err, c.FullName())}
+	}
+}
+
+// misused is the root's own action: there is no command without a name.
+func misused(_ context.Context, c *cli.Command) error {
+	if c.Args().Present() {
+		return usageError{fmt.Errorf("%q is not a command; see cstproxy --help", c.Args().First())}
+	}
+	_ = cli.ShowRootCommandHelp(c)
+	return usageError{errors.New("a command is wanted")}
+}
+
+// alone refuses arguments, which no command takes.
+func alone(action cli.ActionFunc) cli.ActionFunc {
+	return func(ctx context.Context, c *cli.Command) error {
+		if c.Args().Present() {
+			return usageError{fmt.Errorf("%s takes no arguments, got %q; see %s --help", c.Name, c.Args().First(), c.FullName())}
+		}
+		return action(ctx, c)
+	}
+}

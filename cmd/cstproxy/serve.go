@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/urfave/cli/v3"
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	// drainTime is how long requests in flight have at the end: less than the 10 s that container engines give.
+	drainTime = 8 * time.Second
+	// lastWords is how long those cut off then have to be told so.
+	lastWords = time.Second
+	// watchEvery is how often the store is looked at when no request does.
+	watchEvery = time.Second
+)
+
+func (p process) serve() *cli.Command {
+	return &cli.Command{
+		Name:         "serve",
+		Usage:        "run the proxy",
+		Flags:        settingFlags(),
+		OnUsageError: wrongUsage(),
+		Action: alone(func(ctx context.Context, c *cli.Command) error {
+			config, err := loadConfig(p.environ, givenFlags(c))
+			if err != nil {
+				return err
+			}
+			a, err := wire(config, newLog(config, p.err), time.Now)
+			if err != nil {
+				return err
+			}
+			return a.serve(ctx)
+		}),
+	}
+}
+
+// serve listens, serves until ctx ends, drains, and returns nil if all went well.
+func (a *application) serve(ctx context.Context) error {
+	defer a.close()
+	data, err := listen(ctx, a.config.Listen, a.config.SocketMode)
+	if err != nil {
+		return fmt.Errorf("listen for the data API: %w", err)
+	}
+	admin, err := listen(ctx, a.config.AdminListen, a.config.SocketMode)
+	if err != nil {
+		_ = data.Close()
+		return fmt.Errorf("listen for the admin port: %w", err)
+	}
+	servers := &servers{data: a.server(a.data), admin: a.server(a.admin)}
+	group, running := errgroup.WithContext(ctx)
+	group.Go(func() error { return until(servers.data.Serve(data)) })
+	group.Go(func() error { return until(servers.admin.Serve(admin)) })
+	group.Go(func() error { a.watchStore(running); return nil })
+	group.Go(func() error { <-running.Done(); return a.drain(context.WithoutCancel(ctx), servers) })
+	a.health.Started()
+	a.log.InfoContext(ctx, "serving", "version", build().Version, "listen", data.Addr().String(),
+		"admin_listen", admin.Addr().String(), "portal", string(a.config.PortalAPIURL), "store", a.storeKind(),
+		"refresh", string(a.config.Refresh), "mint_rate", a.config.MintRate.String(), "probe_rate", a.config.ProbeRate.String())
+	return group.Wait()
+}
+
+func (a *application) storeKind() string {
+	if a.config.RedisURL.IsZero() {
+		return "memory"
+	}
+	return "redis"
+}
+
+type servers struct{ data, admin *http.Server }
+
+// server bounds what a connection may cost. Answers may take as long as a flight.
+func (a *application) server(handler http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      10*time.Second + 2*flightDeadline(a.config),
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
+	}
+}
+
+// until makes a server's ordinary end no error.
+func until(err error) error {
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// drain ends the servers: no new connections, requests in flight finish. What has not finished by then is told that
+// this replica is shutting down. The admin port goes last, so that readiness can be seen to end.
+func (a *application) drain(ctx context.Context, servers *servers) error {
+	a.health.Drain()
+	a.log.InfoContext(ctx, "draining")
+	patience, cancel := context.WithTimeout(ctx, drainTime)
+	defer cancel()
+	err := servers.data.Shutdown(patience)
+	a.broker.Close(patience)
+	if err != nil {
+		cut, cancel := context.WithTimeout(ctx, lastWords)
+		defer cancel()
+		err = servers.data.Shutdown(cut)
+	}
+	err = errors.Join(err, servers.admin.Close(), servers.data.Close())
+	a.log.InfoContext(ctx, "ended")
+	return err
+}
+
+func (a *application) close() {
+	a.portal.Close()
+	if err := a.store.close(); err != nil {
+		a.log.Warn("store not closed", "error", err)
+	}
+}
+
+// watchStore keeps the store's gauge true while no request looks at it.
+func (a *application) watchStore(ctx context.Context) {
+	if a.config.RedisURL.IsZero() {
+		return
+	}
+	ticks := time.NewTicker(watchEvery)
+	defer ticks.Stop()
+	for {
+		a.metrics.RedisUp(a.store.ping(ctx))
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticks.C:
+		}
+	}
+}

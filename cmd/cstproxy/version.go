@@ -1,0 +1,46 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/cstproxy/cstproxy/proxy"
+)
+
+// version is set by the linker in a release.
+var version string
+
+// build returns what this binary was built from, by the linker or else by what the Go toolchain noted.
+func build() proxy.Version {
+	v := proxy.Version{Version: version, Revision: "unknown", GoVersion: runtime.Version()}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return v
+	}
+	if v.Version == "" {
+		v.Version = info.Main.Version
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			v.Revision = s.Value
+		}
+	}
+	return v
+}
+
+func (p process) version() *cli.Command {
+	return &cli.Command{
+		Name:         "version",
+		Usage:        "print the version",
+		OnUsageError: wrongUsage(),
+		Action: alone(func(context.Context, *cli.Command) error {
+			v := build()
+			_, err := fmt.Fprintf(p.out, "cstproxy %s (revision %s, %s)\n", v.Version, v.Revision, v.GoVersion)
+			return err
+		}),
+	}
+}
