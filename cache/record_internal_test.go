@@ -70,6 +70,14 @@ func TestRecordCutOrPaddedIsUnreadable(t *testing.T) {
 	}
 }
 
+func TestRecordWithoutASecretIsUnreadableThoughItsIDIsRight(t *testing.T) {
+	t.Parallel()
+	token := sessiontest.NewToken("c", monday)
+	token.Secret = session.Secret{}
+	token.ID = session.IdentifyToken(token.Secret)
+	wantUnreadable(t, "c", string(encodeRecord(token)), token.Secret)
+}
+
 // What a date may become is bounded, but not noticed: the record holds no sum over its dates. See the expiry of the key
 // for what ends the token then.
 func TestRecordWithAByteChangedIsUnreadableOrTheSameTokenWithOtherDatesOrFlags(t *testing.T) {

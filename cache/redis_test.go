@@ -202,6 +202,15 @@ func TestEachCallIsOneCommand(t *testing.T) {
 	}
 }
 
+func TestNewConnectionTakesOneCommandMore(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	got := counted(func() { reach(t, fresh(t, server.URL()), alice) }, server)
+	if diff := cmp.Diff(map[string]int{"hello": 1, "get": 1}, got); diff != "" {
+		t.Errorf("commands (-want +got):\n%s", diff)
+	}
+}
+
 func TestScriptsThatRedisForgotAreSentAgain(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

@@ -162,8 +162,6 @@ func domestic(err error) error {
 		return errRouteNotFound
 	case http.StatusMethodNotAllowed:
 		return errMethodNotAllowed
-	case http.StatusRequestEntityTooLarge:
-		return session.ErrBodyTooLarge
 	}
 	return err
 }

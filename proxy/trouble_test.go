@@ -59,8 +59,7 @@ func TestRequestThatIsCutOffIsCountedOut(t *testing.T) {
 	}
 	if said, err := io.ReadAll(conn); len(said) != 0 {
 		t.Errorf("answered %q, %v", said, err)
-	}
-	<-w.meter.over
+	} // that it was counted out, every world checks
 }
 
 func (w *world) fetchFails(code string) {

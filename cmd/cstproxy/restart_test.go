@@ -2,6 +2,8 @@ package main
 
 import (
 	"maps"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/cstproxy/cstproxy/cache/redistest"
@@ -10,38 +12,67 @@ import (
 
 func TestAKilledProxyFindsItsTokensInRedisAgain(t *testing.T) {
 	t.Parallel()
-	portal, environ := simulated(t, portaltest.Options{AnyClient: true})
-	environ = append(environ, "REDIS_URL="+redistest.Start(t).URL(), "CSTPROXY_MINT_RATE=0")
 	clients := clientIDs("client", 200)
-
-	first := serve(t, environ...)
-	minted := first.fetchAll(clients, "mint")
-	first.kill()
-	served := serve(t, environ...).fetchAll(clients, "cache")
-
-	if got := portal.Stats().Mints; got != len(clients) {
-		t.Errorf("Portal minted %d tokens, want %d", got, len(clients))
-	}
-	if !maps.EqualFunc(minted, served, func(a, b token) bool { return a.Secret == b.Secret }) {
-		t.Error("a client was served another token than the one it had")
-	}
+	retell(t, func() (proxies []*child, check func()) {
+		portal, environ := simulated(t, portaltest.Options{AnyClient: true})
+		environ = append(environ, "REDIS_URL="+redistest.Start(t).URL(), "CSTPROXY_MINT_RATE=0")
+		first := serve(t, environ...)
+		minted := first.fetchEach(clients)
+		first.kill()
+		second := serve(t, environ...)
+		served := second.fetchEach(clients)
+		return []*child{first, second}, func() {
+			checkSource(t, minted, "mint")
+			checkSource(t, served, "cache")
+			if got := portal.Stats().Mints; got != len(clients) {
+				t.Errorf("Portal minted %d tokens, want %d", got, len(clients))
+			}
+			if !maps.EqualFunc(minted, served, func(a, b token) bool { return a.Secret == b.Secret }) {
+				t.Error("a client was served another token than the one it had")
+			}
+		}
+	})
 }
 
 func TestAWipedRedisCostsMintsAndNothingElse(t *testing.T) {
 	t.Parallel()
-	portal, environ := simulated(t, portaltest.Options{AnyClient: true})
-	redis := redistest.Start(t)
-	c := serve(t, append(environ, "REDIS_URL="+redis.URL(), "CSTPROXY_MINT_RATE=0")...)
 	clients := clientIDs("client", 50)
+	retell(t, func() (proxies []*child, check func()) {
+		portal, environ := simulated(t, portaltest.Options{AnyClient: true})
+		redis := redistest.Start(t)
+		c := serve(t, append(environ, "REDIS_URL="+redis.URL(), "CSTPROXY_MINT_RATE=0")...)
+		minted := c.fetchEach(clients)
+		redis.Do("FLUSHALL")
+		again, served := c.fetchEach(clients), c.fetchEach(clients)
+		return []*child{c}, func() {
+			checkSource(t, minted, "mint")
+			checkSource(t, again, "mint")
+			checkSource(t, served, "cache")
+			if got := portal.Stats().Mints; got != 2*len(clients) {
+				t.Errorf("Portal minted %d tokens, want %d", got, 2*len(clients))
+			}
+		}
+	})
+}
 
-	c.fetchAll(clients, "mint")
-	redis.Do("FLUSHALL")
-	c.fetchAll(clients, "mint")
-	c.fetchAll(clients, "cache")
-
-	if got := portal.Stats().Mints; got != 2*len(clients) {
-		t.Errorf("Portal minted %d tokens, want %d", got, 2*len(clients))
+// retell tells a story again, twice at most, if Redis was too slow in it: where a machine stalls for longer than the
+// proxy waits for a command, it mints, and should. tell returns the proxies in it and what must be true at the end.
+func retell(t *testing.T, tell func() (proxies []*child, check func())) {
+	t.Helper()
+	for round := 1; ; round++ {
+		proxies, check := tell()
+		if round == 3 || !slices.ContainsFunc(proxies, (*child).missedRedis) {
+			check()
+			return
+		}
+		t.Log("Redis was too slow for the proxy: once more")
 	}
+}
+
+// missedRedis reports whether the log says that Redis failed.
+func (c *child) missedRedis() bool {
+	log := c.written.String()
+	return strings.Contains(log, `"msg":"store failed`) || strings.Contains(log, `"msg":"token not stored"`)
 }
 
 func TestARegistrationRepeatedAfterARestartMakesNoSecondClient(t *testing.T) {

@@ -475,7 +475,7 @@ func TestNoLimitIsNone(t *testing.T) {
 func TestFreeTurnIsNotRefused(t *testing.T) {
 	t.Parallel()
 	for operation, ask := range operations {
-		for name, left := range map[string]time.Duration{"a moment before the deadline": 1, "at the deadline": 0, "after it": -1} {
+		for name, left := range map[string]time.Duration{"a moment before the deadline": 1, "at the deadline": 0, "after it": -time.Second} {
 			t.Run(name+" to "+string(operation), func(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {

@@ -276,7 +276,7 @@ func TestFaultsOfPortalAreToldApartOverHTTP2Too(t *testing.T) {
 				t.Cleanup(sim.Close)
 				patience := time.Minute
 				if kind == portaltest.Hang {
-					patience = 300 * time.Millisecond
+					patience = time.Second
 				}
 				sim.Inject(operation, portaltest.Fault{Kind: kind})
 				_, err := operations[operation](t.Context(), trusting(t, server, within(patience)), held)

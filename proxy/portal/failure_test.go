@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -103,26 +102,30 @@ func TestDeadTokenIsRejectedWhateverTheBodySays(t *testing.T) {
 
 func TestRetryAfterIsHeardInBothForms(t *testing.T) {
 	t.Parallel()
+	date := func(in time.Duration) func() string {
+		return func() string { return time.Now().Add(in).UTC().Format(http.TimeFormat) }
+	}
+	text := func(header string) func() string { return func() string { return header } }
 	for name, tc := range map[string]struct {
-		header   string
+		header   func() string
 		min, max time.Duration
 	}{
-		"seconds":                 {"7", 7 * time.Second, 7 * time.Second},
-		"no seconds at all":       {"0", time.Second, time.Second},
-		"more than ten minutes":   {"601", 10 * time.Minute, 10 * time.Minute},
-		"more than a number is":   {strings.Repeat("9", 40), 10 * time.Minute, 10 * time.Minute},
-		"a date in 90 s":          {date(90 * time.Second), 80 * time.Second, 90 * time.Second},
+		"seconds":                 {text("7"), 7 * time.Second, 7 * time.Second},
+		"no seconds at all":       {text("0"), time.Second, time.Second},
+		"more than ten minutes":   {text("601"), 10 * time.Minute, 10 * time.Minute},
+		"more than a number is":   {text(strings.Repeat("9", 40)), 10 * time.Minute, 10 * time.Minute},
+		"a date in 90 s":          {date(90 * time.Second), 60 * time.Second, 90 * time.Second},
 		"a date gone by":          {date(-time.Hour), time.Second, time.Second},
 		"a date in an hour":       {date(time.Hour), 10 * time.Minute, 10 * time.Minute},
-		"a word":                  {"soon", 0, 0},
-		"a negative number":       {"-5", 0, 0},
-		"a date of no known form": {"2026-11-22T05:19:55Z", 0, 0},
+		"a word":                  {text("soon"), 0, 0},
+		"a negative number":       {text("-5"), 0, 0},
+		"a date of no known form": {text("2026-11-22T05:19:55Z"), 0, 0},
 	} {
 		for _, status := range []int{429, 503, 401} {
 			t.Run(fmt.Sprintf("%s with a %d", name, status), func(t *testing.T) {
 				t.Parallel()
 				w := newWorld(t)
-				w.sim.Inject(portaltest.All, portaltest.Fault{Kind: portaltest.Status, Status: status, RetryAfter: tc.header})
+				w.sim.Inject(portaltest.All, portaltest.Fault{Kind: portaltest.Status, Status: status, RetryAfter: tc.header()})
 				for operation, ask := range operations {
 					_, err := ask(t.Context(), w, w.token)
 					if wait := session.RetryAfter(err); wait < tc.min || wait > tc.max {
@@ -133,8 +136,6 @@ func TestRetryAfterIsHeardInBothForms(t *testing.T) {
 		}
 	}
 }
-
-func date(in time.Duration) string { return time.Now().Add(in).UTC().Format(http.TimeFormat) }
 
 func TestRateLimitOfPortalTellsItsWait(t *testing.T) {
 	t.Parallel()
@@ -267,10 +268,8 @@ func (text hangUp) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func TestUnreachablePortalIsUnavailable(t *testing.T) {
 	t.Parallel()
-	gone := httptest.NewServer(http.NotFoundHandler())
-	gone.Close()
 	for name, base := range map[string]string{
-		"nobody listens": gone.URL, "no such scheme": "gopher://127.0.0.1", "no host": "http://", "no URL": "http://[::1",
+		"nobody listens": "http://127.0.0.1:1", "no such scheme": "gopher://127.0.0.1", "no host": "http://", "no URL": "http://[::1",
 	} {
 		for operation, ask := range operations {
 			t.Run(name+" to "+string(operation), func(t *testing.T) {

@@ -288,7 +288,7 @@ func TestRequestsThatArriveUnderEveryFault(t *testing.T) {
 				w := newWorld(t)
 				c := w.Client
 				if tc.fault.Kind == portaltest.Hang {
-					c = newClient(t, w.url, within(300*time.Millisecond))
+					c = newClient(t, w.url, within(500*time.Millisecond))
 				}
 				w.sim.Inject(operation, tc.fault)
 				_, _ = ask(t.Context(), portal.NewRetry(c), w.token)

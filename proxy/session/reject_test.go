@@ -82,6 +82,20 @@ func TestRejectionIsHeardWhileARefreshIsUnderWay(t *testing.T) {
 	})
 }
 
+func TestRejectedTokenIsNotServedToTheImpatient(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, onProbe(func(context.Context) error { time.Sleep(3 * time.Second); return nil }))
+		token := w.aged(due)
+		w.fetch(session.Need{})
+		g := w.settled().fetch(session.Need{Rejected: token.ID})
+		g.wantMinted(t, session.Rejected, token.ID)
+		if g.took != 3*time.Second {
+			t.Errorf("granted after %s", g.took)
+		}
+	})
+}
+
 func TestRejectedTokenIsForgottenThoughTheMintFails(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
