@@ -80,7 +80,7 @@ func TestMemoryKeepsATokenToTheMomentItExpires(t *testing.T) {
 		"in its last day, when its window ends":            {minted: -6*day - hour, now: 23 * hour},
 		"slid in its last day, when its window ends":       {minted: -6*day - hour, slide: hour, now: 23 * hour},
 		"saved when it had expired":                        {minted: -2 * day, active: -day},
-		"saved a moment before it expired":                 {minted: -2 * day, active: ms - day, kept: true},
+		"saved late, a moment before it goes idle":         {minted: -2 * day, active: hour - day, now: hour - ms, kept: true},
 		"the clock went back":                              {now: -hour, kept: true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -150,6 +150,24 @@ func TestMemoryFreesARegistrationWhenItsHoldOrItsKeepIsOver(t *testing.T) {
 		time.Sleep(time.Millisecond)
 		claim(ours, "", nil)
 	})
+}
+
+func TestMemoryFreesARegistrationByItsOwnClock(t *testing.T) {
+	t.Parallel()
+	clock := newClock()
+	memory := remember(t, clock.Now)
+	claim := session.Claim{Registration: session.Registration{Key: "key"}, Owner: "us", Hold: time.Minute}
+	_, err := memory.Claim(t.Context(), claim)
+	must(t, err)
+	claim.Owner = "them"
+	clock.advance(time.Minute - 1)
+	if _, err := memory.Claim(t.Context(), claim); !errors.Is(err, session.ErrRegistrationBusy) {
+		t.Errorf("claim a moment before the hold is over: %v, want it busy", err)
+	}
+	clock.advance(1)
+	if client, err := memory.Claim(t.Context(), claim); client != "" || err != nil {
+		t.Errorf("claim when the hold is over = %q, %v; want it ours", client, err)
+	}
 }
 
 func TestMemorySettlesAClaimThatRanOutUnlessTheKeyIsTaken(t *testing.T) {

@@ -209,6 +209,10 @@ func TestNewConnectionTakesOneCommandMore(t *testing.T) {
 	if diff := cmp.Diff(map[string]int{"hello": 1, "get": 1}, got); diff != "" {
 		t.Errorf("commands (-want +got):\n%s", diff)
 	}
+	// A command that this version of Redis does not know is not among those counted.
+	if stats, _ := server.Do("INFO", "stats").(string); !strings.Contains(stats, "total_error_replies:0\r") {
+		t.Error("a command was refused")
+	}
 }
 
 func TestScriptsThatRedisForgotAreSentAgain(t *testing.T) {

@@ -7,8 +7,9 @@ import (
 
 // mint is the only path on which Portal is asked for another token of a client it knows.
 func (b *Broker) mint(ctx context.Context, client ClientID, old TokenID, reason Reason) (Grant, error) {
-	// First, so that the dead token is gone even if the mint fails. If another took its place, the callers look again.
-	if reason == Rejected && b.drop(ctx, client, old) == MatchOther {
+	// First, so that the dead token is gone even if the mint fails. If it is gone already, the callers look again: another
+	// may have taken its place, or nobody may ask for one any more.
+	if reason == Rejected && b.drop(ctx, client, old) != MatchSame {
 		return Grant{}, nil
 	}
 	sent := b.now()
@@ -34,12 +35,13 @@ func (b *Broker) keep(ctx context.Context, token Token, sent time.Time) Grant {
 	return Grant{Token: token, Source: SourceMint}
 }
 
-// drop forgets a token that Portal refuses, and no other. It returns which one it found, [MatchNone] if the store failed.
+// drop forgets a token that Portal refuses, and no other. It returns which one it found; a store that fails does not know
+// better than Portal, so that counts as the same.
 func (b *Broker) drop(ctx context.Context, client ClientID, dead TokenID) Match {
 	match, err := b.parts.Store.Forget(ctx, client, dead)
 	if err != nil {
 		b.parts.Log.WarnContext(ctx, "dead token not forgotten", "client", client, "token_id", dead, "error", err)
-		return MatchNone
+		return MatchSame
 	}
 	return match
 }

@@ -148,8 +148,9 @@ func (l *line) judge(ctx context.Context, client session.ClientID, reason sessio
 		session.WindowClosed: !cached.IsZero() && !window.After(now.Add(max(l.lives[client], l.life.MinTTL, l.life.SafetyMargin))),
 		session.Rejected:     cached.IsZero() && (l.rejecting[dropped] || l.refused[dropped].Equal(now)),
 	}
-	// Two replicas may decide at the same moment. Then what one of them decided on is not there any more.
-	raced := l.replicas > 1 && changed.Equal(now)
+	// Two replicas may decide at the same moment, and a caller may report a token while a flight decides on it. Then what
+	// was decided on is not there any more.
+	raced := changed.Equal(now) && (l.replicas > 1 || l.rejecting[dropped])
 	if !slices.Contains(session.Reasons(), reason) || !allowed[reason] && !raced {
 		l.wrong = append(l.wrong, string(reason)+" for "+string(client)+" at "+now.String()+": cached minted "+
 			cached.MintedAt.String()+", active "+cached.ActiveAt.String())

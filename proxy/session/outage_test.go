@@ -235,6 +235,42 @@ func TestTokenForgottenDuringItsRefreshIsNotServed(t *testing.T) {
 	}
 }
 
+// The client logged out, and then Portal's answer came: there is nobody to mint for.
+func TestTokenForgottenBeforePortalRefusesItIsNotReplacedBehind(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, onProbe(func(context.Context) error { time.Sleep(time.Second); return nil }))
+		dead := w.aged(due)
+		w.fetch(session.Need{})
+		w.portal.Kill(dead.ID)
+		if err := w.settled().Forget(t.Context(), alice); err != nil {
+			t.Fatalf("forget: %v", err)
+		}
+		time.Sleep(time.Second)
+		w.settled().wantMints(session.Absent)
+		w.wantProbes(1)
+		if !w.stored().IsZero() {
+			t.Error("a token is cached again")
+		}
+	})
+}
+
+func TestTokenForgottenBeforePortalRefusesItIsReplacedForWhoWaits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, onProbe(func(context.Context) error { time.Sleep(400 * time.Millisecond); return nil }))
+		dead := w.aged(short)
+		w.portal.Kill(dead.ID)
+		time.AfterFunc(100*time.Millisecond, func() {
+			if err := w.Forget(t.Context(), alice); err != nil {
+				t.Errorf("forget: %v", err)
+			}
+		})
+		w.fetch(session.Need{}).wantMinted(t, session.Absent, dead.ID)
+		w.wantMints(session.Absent, session.Absent)
+	})
+}
+
 func TestTokenReplacedDuringItsRefreshIsNotServed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
