@@ -9,7 +9,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 TOOL    := go tool -modfile=.tools/go.mod
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint fmt bench fuzz cover ci hooks clean redis
+.PHONY: help run build test lint fmt bench fuzz soak cover ci hooks clean redis
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name text; do printf '  %-7s %s\n' "$$name" "$$text"; done
@@ -35,6 +35,9 @@ bench: redis ## Run the benchmarks that match BENCH, COUNT times
 
 fuzz: redis ## Run each fuzz target for FUZZTIME
 	FUZZTIME=$(FUZZTIME) .ci/fuzz
+
+soak: redis ## Run the tests of a fleet in their long form, with the race detector
+	go test -race -run Fleet -timeout 30m ./cmd/cstproxy -soak
 
 cover: redis ## Measure the coverage of all packages by all tests
 	go test -coverpkg=./... -coverprofile=coverage.out ./...

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -20,7 +21,8 @@ import (
 //	                                              Sentinels (username=, password= are the servers' own)
 //	redis://host:6379?addr=host2:6379             a Cluster (or ?cluster=true with one address)
 //
-// Time-outs and retries are not the URL's to set: they are what keeps a hung Redis from costing more than 250 ms.
+// It may also set pool_size, and skip_verify for TLS. Time-outs and retries are not the URL's to set: they are what keeps
+// a hung Redis from costing more than 250 ms.
 // An error holds nothing of the URL: a password may turn up anywhere in it.
 func Connect(target session.Secret) (redis.UniversalClient, error) {
 	u, err := url.Parse(target.Reveal())
@@ -48,25 +50,42 @@ var (
 	errBadSwitch = errors.New("cluster is neither true nor false")
 )
 
+// parameters are those of a URL that count. How long Redis may take, and whether it is asked twice, is not among them.
+var parameters = []string{"addr", "cluster", "db", "master_name", "username", "password", "pool_size", "skip_verify"}
+
 func parse(u *url.URL) (*redis.UniversalOptions, error) {
 	query := u.Query()
-	cluster := query.Get("cluster")
-	query.Del("cluster")
+	if err := known(query); err != nil {
+		return nil, err
+	}
+	clustered := query.Has("addr") || query.Get("cluster") == "true"
+	query.Del("cluster") // ours, not the parsers'
 	u.RawQuery = query.Encode()
-	clustered := query.Has("addr") || cluster == "true"
 	switch {
-	case query.Has("master_name") && query.Get("master_name") == "":
-		return nil, errNoMaster
 	case query.Has("master_name"):
 		return parseSentinel(u.String())
 	case clustered && strings.Trim(u.Path, "/0") != "":
 		return nil, errBadParts // a Cluster has database 0 alone; the parser would not look
 	case clustered:
 		return parseCluster(u.String())
-	case cluster != "" && cluster != "false":
-		return nil, errBadSwitch
 	}
 	return parseSingle(u.String())
+}
+
+// known refuses what would be set and have no effect.
+func known(query url.Values) error {
+	for name := range query {
+		if !slices.Contains(parameters, name) {
+			return errBadParts
+		}
+	}
+	if query.Has("master_name") && query.Get("master_name") == "" {
+		return errNoMaster
+	}
+	if !slices.Contains([]string{"", "true", "false"}, query.Get("cluster")) {
+		return errBadSwitch
+	}
+	return nil
 }
 
 func parseSingle(target string) (*redis.UniversalOptions, error) {

@@ -17,13 +17,19 @@ type both interface {
 	session.Registry
 }
 
-// keepsTheContract runs both suites against one store that all of their tests share.
+// keepsTheContract runs the suites against one store that all of their tests share.
 func keepsTheContract(t *testing.T, store both) {
 	t.Helper()
 	t.Run("store", func(t *testing.T) {
 		t.Parallel()
 		sessiontest.TestStore(t, func(*testing.T) session.Store { return store })
 	})
+	if leasing, ok := store.(*cache.Redis); ok {
+		t.Run("leaser", func(t *testing.T) {
+			t.Parallel()
+			sessiontest.TestLeaser(t, func(*testing.T) sessiontest.Leasing { return leasing })
+		})
+	}
 	t.Run("registry", func(t *testing.T) {
 		t.Parallel()
 		sessiontest.TestRegistry(t, func(*testing.T) session.Registry { return store })
@@ -74,7 +80,7 @@ func followsASlotThatMoves(t *testing.T, store *cache.Redis, cluster *redistest.
 		node.Do("CLUSTER", "SETSLOT", slot, "NODE", to.Do("CLUSTER", "MYID"))
 	}
 	token := newToken(client)
-	must(t, store.Save(t.Context(), token))
+	save(t, store, token)
 	wantLoaded(t, store, client, token)
 	wantMatch(t, session.MatchSame)(store.Forget(t.Context(), client, token.ID))
 	if moved, _ := to.Do("INFO", "errorstats").(string); strings.Contains(moved, "MOVED") {
@@ -82,11 +88,16 @@ func followsASlotThatMoves(t *testing.T, store *cache.Redis, cluster *redistest.
 	}
 }
 
-func TestStandbyKeepsTheContract(t *testing.T) {
+func TestTierKeepsTheContract(t *testing.T) {
 	t.Parallel()
 	store := open(t, redistest.Start(t).URL(), "cstproxy")
-	sessiontest.TestStore(t, func(t *testing.T) session.Store {
-		t.Helper()
-		return cache.NewStandby(cache.StandbyParts{Store: store, Memory: remember(t, time.Now), Now: time.Now})
-	})
+	for name, ttl := range map[string]time.Duration{"switched off": 0, "remembering": hour} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			sessiontest.TestStore(t, func(t *testing.T) session.Store {
+				t.Helper()
+				return newTier(t, cache.TierParts{Store: store, TTL: ttl})
+			})
+		})
+	}
 }

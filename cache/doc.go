@@ -1,5 +1,5 @@
-// Package cache keeps tokens for package session: in Redis ([Redis]), in the process ([Memory]), or in Redis with the
-// process standing by ([Standby]). All of them pass the contract in package sessiontest.
+// Package cache keeps tokens for package session: in Redis ([Redis]), in the process ([Memory]), or in Redis with a
+// memory in front of it ([Tier]). All of them pass the contract in package sessiontest.
 //
 // What holds:
 //

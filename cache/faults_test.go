@@ -2,6 +2,7 @@ package cache_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"testing"
@@ -19,10 +20,10 @@ const promised = 250 * time.Millisecond
 func calls(store *cache.Redis, token session.Token) map[string]func(context.Context) error {
 	claim := session.Claim{Registration: session.Registration{Key: "key"}, Owner: "me", Hold: time.Minute}
 	return map[string]func(context.Context) error{
-		"Load": func(ctx context.Context) error { _, err := store.Load(ctx, token.Client); return err },
-		"Save": func(ctx context.Context) error { return store.Save(ctx, token) },
+		"Load":   func(ctx context.Context) error { _, err := store.Load(ctx, token.Client); return err },
+		"Commit": func(ctx context.Context) error { _, err := store.Commit(ctx, token, 0); return err },
 		"Slide": func(ctx context.Context) error {
-			_, err := store.Slide(ctx, token.Client, token.ID, token.ActiveAt.Add(time.Minute))
+			_, err := store.Slide(ctx, session.Move{Client: token.Client, ID: token.ID, At: token.ActiveAt.Add(time.Minute)})
 			return err
 		},
 		"Forget":  func(ctx context.Context) error { _, err := store.Forget(ctx, token.Client, token.ID); return err },
@@ -30,6 +31,18 @@ func calls(store *cache.Redis, token session.Token) map[string]func(context.Cont
 		"Settle":  func(ctx context.Context) error { return store.Settle(ctx, claim, token.Client, time.Minute) },
 		"Release": func(ctx context.Context) error { return store.Release(ctx, claim) },
 		"Ping":    store.Ping,
+		"Look":    func(ctx context.Context) error { _, err := store.Look(ctx, token.Client); return err },
+		"Acquire": func(ctx context.Context) error { _, err := store.Acquire(ctx, token.Client, "me"); return err },
+		"Renew": func(ctx context.Context) error {
+			err := store.Renew(ctx, session.Lease{Client: token.Client, Owner: "me"})
+			if errors.Is(err, session.ErrLeaseLost) {
+				return nil // that is an answer
+			}
+			return err
+		},
+		"LetGo": func(ctx context.Context) error {
+			return store.LetGo(ctx, session.Lease{Client: token.Client, Owner: "me"})
+		},
 	}
 }
 
@@ -73,7 +86,7 @@ func slowest(t *testing.T, store *cache.Redis) func() time.Duration {
 // fresh returns a Redis that has no connection yet.
 func fresh(t *testing.T, target string) *cache.Redis {
 	t.Helper()
-	return cache.NewRedis(cache.RedisParts{Client: connect(t, target), Prefix: "p", Lifetime: portal()})
+	return cache.NewRedis(cache.RedisParts{Client: connect(t, target), Prefix: "p", Lifetime: portal(), Changes: &cache.Changes{}})
 }
 
 // The tests of time-outs are not parallel, so that they measure Redis and not each other.
@@ -147,7 +160,7 @@ func TestHungSentinelCostsEachCallATimeOutAtMost(t *testing.T) {
 	sentinel := redistest.StartSentinel(t)
 	known, cold := open(t, sentinel.URL(), "p"), fresh(t, sentinel.URL())
 	sentinel.Watcher.Pause()
-	if err := known.Save(t.Context(), newToken(alice)); err != nil {
+	if _, err := known.Commit(t.Context(), newToken(alice), 0); err != nil {
 		t.Errorf("a hung Sentinel kept a connected client from its primary: %v", err)
 	}
 	wantPrompt(t, slowest(t, cold))

@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,7 +42,7 @@ func connect(tb testing.TB, target string) redis.UniversalClient {
 // open returns a Redis on target that was reached, so that no call has to connect first.
 func open(tb testing.TB, target, prefix string) *cache.Redis {
 	tb.Helper()
-	store := cache.NewRedis(cache.RedisParts{Client: connect(tb, target), Prefix: prefix, Lifetime: portal()})
+	store := cache.NewRedis(cache.RedisParts{Client: connect(tb, target), Prefix: prefix, Lifetime: portal(), Changes: &cache.Changes{}})
 	reach(tb, store, alice)
 	return store
 }
@@ -65,8 +66,37 @@ func newMemory(tb testing.TB, parts cache.MemoryParts) *cache.Memory {
 	return memory
 }
 
+// newTier returns a Tier that ends with the test; what parts leave open is Portal's rule, real time, and room enough.
+func newTier(tb testing.TB, parts cache.TierParts) *cache.Tier {
+	tb.Helper()
+	parts.Lifetime, parts.Meter = portal(), &lookups{}
+	if parts.Now == nil {
+		parts.Now = time.Now
+	}
+	if parts.Entries == 0 {
+		parts.Entries = 1000
+	}
+	tier := cache.NewTier(parts)
+	tb.Cleanup(func() { _ = tier.Close() })
+	return tier
+}
+
+// lookups counts what a Tier reports.
+type lookups struct{ hits, misses atomic.Int64 }
+
+func (l *lookups) MemoryHit() { l.hits.Add(1) }
+
+func (l *lookups) MemoryMiss() { l.misses.Add(1) }
+
 // newToken returns a token of client, minted now.
 func newToken(client session.ClientID) session.Token { return sessiontest.NewToken(client, time.Now()) }
+
+// save commits a token as if it were minted without a lease, and fails the test if that fails.
+func save(tb testing.TB, store session.Store, token session.Token) {
+	tb.Helper()
+	_, err := store.Commit(tb.Context(), token, 0)
+	must(tb, err)
+}
 
 // must fails the test for an error of a step that only leads up to the claim.
 func must(tb testing.TB, err error) {

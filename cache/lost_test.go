@@ -65,7 +65,7 @@ func TestCallWhoseReplyIsLostInAClusterReturnsAnErrorAndIsCarriedOutOnce(t *test
 	client, _ := connect(t, cluster.URL()).(*redis.ClusterClient)
 	losses := &losses{}
 	client.OnNewNode(func(node *redis.Client) { node.AddHook(lossyDial{losses}) })
-	store := cache.NewRedis(cache.RedisParts{Client: client, Prefix: "p", Lifetime: portal()})
+	store := cache.NewRedis(cache.RedisParts{Client: client, Prefix: "p", Lifetime: portal(), Changes: &cache.Changes{}})
 	wantOnce(t, store, losses, cluster.Nodes...)
 }
 
@@ -79,8 +79,8 @@ func wantOnce(t *testing.T, store *cache.Redis, losses *losses, servers ...*redi
 		}
 	}
 	for name, command := range map[string]string{
-		"Load": "get", "Save": "set", "Slide": "evalsha", "Forget": "evalsha", "Claim": "evalsha", "Settle": "evalsha",
-		"Release": "evalsha",
+		"Load": "get", "Commit": "evalsha", "Slide": "evalsha", "Forget": "evalsha", "Claim": "evalsha", "Settle": "evalsha",
+		"Release": "evalsha", "Acquire": "evalsha", "Renew": "evalsha", "LetGo": "evalsha",
 	} {
 		reach(t, store, alice)
 		got := counted(func() {
@@ -104,11 +104,11 @@ func TestSlideWhoseReplyIsLostHasMovedTheToken(t *testing.T) {
 	proxy := startProxy(t, server)
 	store := open(t, proxy.URL(), "p")
 	token := newToken(alice)
-	must(t, store.Save(t.Context(), token))
-	wantMatch(t, session.MatchSame)(store.Slide(t.Context(), alice, token.ID, token.ActiveAt)) // so that Redis knows the script
+	save(t, store, token)
+	wantMatch(t, session.MatchSame)(store.Slide(t.Context(), session.Move{Client: alice, ID: token.ID, At: token.ActiveAt})) // so that Redis knows the script
 	token.ActiveAt = token.ActiveAt.Add(hour)
 	proxy.losses.arm()
-	if match, err := store.Slide(t.Context(), alice, token.ID, token.ActiveAt); err == nil {
+	if match, err := store.Slide(t.Context(), session.Move{Client: alice, ID: token.ID, At: token.ActiveAt}); err == nil {
 		t.Errorf("Slide without a reply = %v", match)
 	}
 	reach(t, store, alice)

@@ -17,8 +17,8 @@ type MemoryParts struct {
 	Now      func() time.Time
 }
 
-// Memory keeps tokens and registrations in the process. It is a [session.Store] and a [session.Registry], and never
-// returns an error of its own. [Memory.Close] ends its goroutines.
+// Memory keeps tokens and registrations in the process. It is a [session.Store], a [session.Registry] and a
+// [session.Leaser] for a replica on its own, and never returns an error of its own. [Memory.Close] ends its goroutines.
 type Memory struct {
 	parts         MemoryParts
 	tokens        *otter.Cache[session.ClientID, session.Token]
@@ -72,20 +72,26 @@ func (m *Memory) Load(_ context.Context, client session.ClientID) (session.Token
 	return token, nil
 }
 
-// Save implements [session.Store].
-func (m *Memory) Save(_ context.Context, token session.Token) error {
-	m.tokens.Set(token.Client, token)
-	return nil
+// Look implements [session.Store].
+func (m *Memory) Look(ctx context.Context, client session.ClientID) (session.Token, error) {
+	return m.Load(ctx, client)
+}
+
+// Commit implements [session.Store].
+func (m *Memory) Commit(_ context.Context, token session.Token, seen uint64) (session.Token, error) {
+	kept, _ := m.tokens.Compute(token.Client, func(old session.Token, found bool) (session.Token, otter.ComputeOp) {
+		if !found {
+			old = session.Token{}
+		}
+		return session.Kept(old, token, seen, token.Fence), otter.WriteOp
+	})
+	return kept, nil
 }
 
 // Slide implements [session.Store].
-func (m *Memory) Slide(_ context.Context, client session.ClientID, id session.TokenID, at time.Time) (session.Match, error) {
-	return m.compare(client, id, func(token session.Token) (session.Token, otter.ComputeOp) {
-		if !at.After(token.ActiveAt) {
-			return token, otter.CancelOp
-		}
-		token.ActiveAt = at
-		return token, otter.WriteOp
+func (m *Memory) Slide(_ context.Context, move session.Move) (session.Match, error) {
+	return m.compare(move.Client, move.ID, func(token session.Token) (session.Token, otter.ComputeOp) {
+		return move.Of(token), otter.WriteOp
 	}), nil
 }
 
@@ -171,4 +177,21 @@ func (m *Memory) Release(_ context.Context, claim session.Claim) error {
 		return old, otter.CancelOp
 	})
 	return nil
+}
+
+// Acquire implements [session.Leaser] for a replica on its own: nobody else mints.
+func (m *Memory) Acquire(_ context.Context, client session.ClientID, owner string) (session.Lease, error) {
+	old, _ := m.tokens.GetIfPresent(client)
+	return session.Lease{Client: client, Owner: owner, Fence: old.Fence + 1, Seen: old.Fence, Hold: time.Hour}, nil
+}
+
+// Renew implements [session.Leaser].
+func (m *Memory) Renew(context.Context, session.Lease) error { return nil }
+
+// LetGo implements [session.Leaser].
+func (m *Memory) LetGo(context.Context, session.Lease) error { return nil }
+
+// Watch implements [session.Leaser]; nothing changes but by this replica.
+func (m *Memory) Watch(session.ClientID) (changed <-chan struct{}, stop func()) {
+	return nil, func() {}
 }

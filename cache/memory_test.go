@@ -20,7 +20,7 @@ func TestMemoryIsBoundedByItsEntries(t *testing.T) {
 		clients := make([]session.ClientID, 10*entries)
 		for i := range clients {
 			clients[i] = session.ClientID("client" + strconv.Itoa(i))
-			must(t, memory.Save(t.Context(), newToken(clients[i])))
+			save(t, memory, newToken(clients[i]))
 		}
 		synctest.Wait() // for the evictions
 		kept := 0
@@ -80,7 +80,7 @@ func TestMemoryKeepsATokenToTheMomentItExpires(t *testing.T) {
 		"in its last day, when its window ends":            {minted: -6*day - hour, now: 23 * hour},
 		"slid in its last day, when its window ends":       {minted: -6*day - hour, slide: hour, now: 23 * hour},
 		"saved when it had expired":                        {minted: -2 * day, active: -day},
-		"saved late, a moment before it goes idle":         {minted: -2 * day, active: hour - day, now: hour - ms, kept: true},
+		"saved a minute before it expired":                 {minted: -2 * day, active: time.Minute - day, kept: true},
 		"the clock went back":                              {now: -hour, kept: true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -89,10 +89,10 @@ func TestMemoryKeepsATokenToTheMomentItExpires(t *testing.T) {
 			memory := remember(t, clock.Now)
 			token := sessiontest.NewToken(alice, clock.Now())
 			token.MintedAt, token.ActiveAt = token.MintedAt.Add(c.minted), token.ActiveAt.Add(c.active)
-			must(t, memory.Save(t.Context(), token))
+			save(t, memory, token)
 			if c.slide != 0 {
 				token.ActiveAt = clock.Now().Add(c.slide)
-				wantMatch(t, session.MatchSame)(memory.Slide(t.Context(), alice, token.ID, token.ActiveAt))
+				wantMatch(t, session.MatchSame)(memory.Slide(t.Context(), session.Move{Client: alice, ID: token.ID, At: token.ActiveAt}))
 			}
 			clock.advance(c.now)
 			want, match := session.Token{}, session.MatchNone
@@ -100,7 +100,7 @@ func TestMemoryKeepsATokenToTheMomentItExpires(t *testing.T) {
 				want, match = token, session.MatchSame
 			}
 			wantLoaded(t, memory, alice, want)
-			wantMatch(t, match)(memory.Slide(t.Context(), alice, token.ID, token.ActiveAt))
+			wantMatch(t, match)(memory.Slide(t.Context(), session.Move{Client: alice, ID: token.ID, At: token.ActiveAt}))
 			wantMatch(t, match)(memory.Forget(t.Context(), alice, token.ID))
 		})
 	}
@@ -111,12 +111,12 @@ func TestMemoryLivesByTheClockOfABubble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		memory := remember(t, time.Now)
 		token := newToken(alice)
-		must(t, memory.Save(t.Context(), token))
+		save(t, memory, token)
 		must(t, memory.Ping(t.Context()))
 		time.Sleep(day - time.Millisecond)
 		wantLoaded(t, memory, alice, token)
 		token.ActiveAt = time.Now().UTC()
-		wantMatch(t, session.MatchSame)(memory.Slide(t.Context(), alice, token.ID, token.ActiveAt))
+		wantMatch(t, session.MatchSame)(memory.Slide(t.Context(), session.Move{Client: alice, ID: token.ID, At: token.ActiveAt}))
 		time.Sleep(day - time.Millisecond)
 		wantLoaded(t, memory, alice, token)
 		time.Sleep(time.Millisecond)

@@ -16,18 +16,21 @@ import (
 //	       17  client tag, 8 bytes
 //	       25  minted, Unix ms, 8 bytes, big endian
 //	       33  active, Unix ms, 8 bytes, big endian
-//	       41  flags: 1 = account abstracted
-//	       42  secret, to the end
+//	       41  fence, 8 bytes, big endian
+//	       49  flags: 1 = account abstracted, 2 = suspect
+//	       50  secret, to the end
 const (
 	recordVersion = 1
 	offsetID      = 1
 	offsetTag     = 17
 	offsetMinted  = 25
 	offsetActive  = 33
-	offsetFlags   = 41
-	offsetSecret  = 42
+	offsetFence   = 41
+	offsetFlags   = 49
+	offsetSecret  = 50
 
 	flagAccountAbstracted = 1
+	flagSuspect           = 2
 
 	// latestDate keeps dates where a Lua number, a double, still holds them exactly, with room to add days.
 	latestDate = 1 << 50
@@ -43,9 +46,13 @@ func encodeRecord(token session.Token) []byte {
 	record = append(record, tag[:]...)
 	record = binary.BigEndian.AppendUint64(record, uint64(token.MintedAt.UnixMilli()))
 	record = binary.BigEndian.AppendUint64(record, uint64(token.ActiveAt.UnixMilli()))
+	record = binary.BigEndian.AppendUint64(record, token.Fence)
 	var flags byte
 	if token.AccountAbstracted {
-		flags = flagAccountAbstracted
+		flags |= flagAccountAbstracted
+	}
+	if token.Suspect {
+		flags |= flagSuspect
 	}
 	record = append(record, flags)
 	return append(record, secret...)
@@ -63,7 +70,7 @@ func decodeRecord(client session.ClientID, record string) (session.Token, error)
 	if tag := clientTag(client); record[offsetTag:offsetMinted] != string(tag[:]) {
 		return session.Token{}, unreadable("it belongs to another client")
 	}
-	if record[offsetFlags] > flagAccountAbstracted {
+	if record[offsetFlags] > flagAccountAbstracted|flagSuspect {
 		return session.Token{}, unreadable("its flags are not known")
 	}
 	minted, active := date(record[offsetMinted:]), date(record[offsetActive:])
@@ -74,7 +81,9 @@ func decodeRecord(client session.ClientID, record string) (session.Token, error)
 		Client:            client,
 		ID:                session.TokenID([]byte(record[offsetID:offsetTag])),
 		Secret:            session.NewSecret(record[offsetSecret:]),
-		AccountAbstracted: record[offsetFlags] == flagAccountAbstracted,
+		AccountAbstracted: record[offsetFlags]&flagAccountAbstracted != 0,
+		Suspect:           record[offsetFlags]&flagSuspect != 0,
+		Fence:             binary.BigEndian.Uint64([]byte(record[offsetFence:offsetFlags])),
 		MintedAt:          time.UnixMilli(minted).UTC(),
 		ActiveAt:          time.UnixMilli(active).UTC(),
 	}

@@ -27,6 +27,8 @@ func drawToken(t *rapid.T) session.Token {
 	return session.Token{
 		Client: drawClient(t, "client"), ID: session.IdentifyToken(secret), Secret: secret,
 		AccountAbstracted: rapid.Bool().Draw(t, "abstracted"),
+		Suspect:           rapid.Bool().Draw(t, "suspect"),
+		Fence:             rapid.Uint64().Draw(t, "fence"),
 		MintedAt:          time.UnixMilli(minted).UTC(), ActiveAt: time.UnixMilli(active).UTC(),
 	}
 }
@@ -80,7 +82,7 @@ func TestRecordWithoutASecretIsUnreadableThoughItsIDIsRight(t *testing.T) {
 
 // What a date may become is bounded, but not noticed: the record holds no sum over its dates. See the expiry of the key
 // for what ends the token then.
-func TestRecordWithAByteChangedIsUnreadableOrTheSameTokenWithOtherDatesOrFlags(t *testing.T) {
+func TestRecordWithAByteChangedIsUnreadableOrTheSameTokenWithOtherDatesFenceOrFlags(t *testing.T) {
 	t.Parallel()
 	token := sessiontest.NewToken("c", monday)
 	token.ActiveAt = monday.Add(time.Hour)
@@ -90,9 +92,11 @@ func TestRecordWithAByteChangedIsUnreadableOrTheSameTokenWithOtherDatesOrFlags(t
 			changed := []byte(string(record))
 			changed[at] ^= byte(change)
 			switch {
-			case at >= offsetMinted && at < offsetFlags:
+			case at >= offsetMinted && at < offsetFence:
 				wantOtherDates(t, token, string(changed))
-			case at == offsetFlags && changed[at] <= flagAccountAbstracted:
+			case at >= offsetFence && at < offsetFlags:
+				wantOtherFence(t, token, string(changed))
+			case at == offsetFlags && changed[at] <= flagAccountAbstracted|flagSuspect:
 				wantOtherFlags(t, token, string(changed))
 			default:
 				wantUnreadable(t, "c", string(changed), token.Secret)
@@ -120,9 +124,22 @@ func wantOtherDates(t *testing.T, token session.Token, changed string) {
 	}
 }
 
+func wantOtherFence(t *testing.T, token session.Token, changed string) {
+	t.Helper()
+	got, err := decodeRecord(token.Client, changed)
+	if err != nil || got.Fence == token.Fence {
+		t.Errorf("fence %d, %v; want another than %d", got.Fence, err, token.Fence)
+	}
+	got.Fence = token.Fence
+	if diff := cmp.Diff(token, got); diff != "" {
+		t.Errorf("more than the fence changed (-want +got):\n%s", diff)
+	}
+}
+
 func wantOtherFlags(t *testing.T, token session.Token, changed string) {
 	t.Helper()
-	token.AccountAbstracted = !token.AccountAbstracted
+	token.AccountAbstracted = changed[offsetFlags]&flagAccountAbstracted != 0
+	token.Suspect = changed[offsetFlags]&flagSuspect != 0
 	got, err := decodeRecord(token.Client, changed)
 	if diff := cmp.Diff(token, got); diff != "" || err != nil {
 		t.Errorf("%v, token (-want +got):\n%s", err, diff)
@@ -196,8 +213,8 @@ func FuzzDecodeRecord(f *testing.F) {
 	f.Add(client, record[:len(record)-1])
 	f.Add(client, record+"x")
 	f.Add(client, "\x02"+record[1:])
-	f.Add(client, record[:offsetFlags]+"\x02"+record[offsetSecret:])
-	f.Add(client, record[:offsetMinted]+strings.Repeat("\xff", 16)+record[offsetFlags:])
+	f.Add(client, record[:offsetFlags]+"\x04"+record[offsetSecret:])
+	f.Add(client, record[:offsetMinted]+strings.Repeat("\xff", 16)+record[offsetFence:])
 	f.Add(client, "")
 	f.Add("", strings.Repeat("\x00", offsetSecret+1))
 	f.Add(client, strings.Repeat("\x01", 100))

@@ -13,16 +13,19 @@ import (
 )
 
 // opTimeout bounds one command, with the dial and the wait for a connection that it may need.
-const opTimeout = 150 * time.Millisecond
+const opTimeout = 120 * time.Millisecond
 
 var (
 	//go:embed slide.lua
 	slideSource string
 	//go:embed forget.lua
 	forgetSource string
+	//go:embed commit.lua
+	commitSource string
 
 	slideScript  = redis.NewScript(slideSource)
 	forgetScript = redis.NewScript(forgetSource)
+	commitScript = redis.NewScript(commitSource)
 )
 
 // RedisParts is what a [Redis] is made of. Every field is required.
@@ -31,10 +34,12 @@ type RedisParts struct {
 	// Prefix is the namespace of all keys.
 	Prefix   string
 	Lifetime session.Lifetime
+	// Changes serves those who watch a client.
+	Changes *Changes
 }
 
-// Redis keeps tokens and registrations in Redis. It is a [session.Store] and a [session.Registry]. No call takes much
-// longer than 150 ms, whatever Redis does.
+// Redis keeps tokens, leases and registrations in Redis. It is a [session.Store], a [session.Leaser] and a
+// [session.Registry]. No call takes much longer than 120 ms, whatever Redis does.
 type Redis struct {
 	parts RedisParts
 }
@@ -77,28 +82,36 @@ func (r *Redis) Load(ctx context.Context, client session.ClientID) (session.Toke
 	return decodeRecord(client, record)
 }
 
-// Save implements [session.Store].
-func (r *Redis) Save(ctx context.Context, token session.Token) error {
+// Look implements [session.Store]; Redis remembers nothing here.
+func (r *Redis) Look(ctx context.Context, client session.ClientID) (session.Token, error) {
+	return r.Load(ctx, client)
+}
+
+// Commit implements [session.Store]: what [session.Kept] says, in one step.
+func (r *Redis) Commit(ctx context.Context, token session.Token, seen uint64) (session.Token, error) {
 	ctx, cancel := context.WithTimeout(ctx, opTimeout)
 	defer cancel()
-	expires := r.parts.Lifetime.ExpiresAt(token).UnixMilli()
-	// By hand, since go-redis's own SET cuts the date to seconds.
-	if err := r.parts.Client.Do(ctx, "set", r.tokenKey(token.Client), encodeRecord(token), "pxat", expires).Err(); err != nil {
-		return fmt.Errorf("save token: %w", err)
+	record, err := commitScript.Run(ctx, r.parts.Client, []string{r.tokenKey(token.Client), r.fenceKey(token.Client)},
+		encodeRecord(token), r.parts.Lifetime.ExpiresAt(token).UnixMilli(), token.Fence, seen, r.channel(), string(token.Client), token.ID.String()).Text()
+	if err != nil {
+		return session.Token{}, fmt.Errorf("commit token: %w", err)
 	}
-	return nil
+	return decodeRecord(token.Client, record)
 }
 
 // Slide implements [session.Store].
-func (r *Redis) Slide(ctx context.Context, client session.ClientID, id session.TokenID, at time.Time) (session.Match, error) {
-	life := r.parts.Lifetime
-	return r.compare(ctx, slideScript, client,
-		named(id), at.UnixMilli(), life.IdleTTL.Milliseconds(), life.RefreshWindow.Milliseconds())
+func (r *Redis) Slide(ctx context.Context, move session.Move) (session.Match, error) {
+	life, clears := r.parts.Lifetime, "0"
+	if move.Clears {
+		clears = "1"
+	}
+	return r.compare(ctx, slideScript, move.Client,
+		named(move.ID), move.At.UnixMilli(), life.IdleTTL.Milliseconds(), life.RefreshWindow.Milliseconds(), clears)
 }
 
 // Forget implements [session.Store].
 func (r *Redis) Forget(ctx context.Context, client session.ClientID, id session.TokenID) (session.Match, error) {
-	return r.compare(ctx, forgetScript, client, named(id))
+	return r.compare(ctx, forgetScript, client, named(id), r.channel(), string(client))
 }
 
 func (r *Redis) compare(ctx context.Context, script *redis.Script, client session.ClientID, args ...any) (session.Match, error) {
@@ -119,7 +132,11 @@ func named(id session.TokenID) string {
 	return string(id[:])
 }
 
-// tokenKey braces the client, so that in a cluster all keys of a client live in one slot.
-func (r *Redis) tokenKey(client session.ClientID) string {
-	return r.parts.Prefix + ":{" + string(client) + "}:token"
+func (r *Redis) tokenKey(client session.ClientID) string { return r.key(client, "token") }
+
+// key braces the client, so that in a cluster all keys of a client live in one slot.
+func (r *Redis) key(client session.ClientID, kind string) string {
+	return r.parts.Prefix + ":{" + string(client) + "}:" + kind
 }
+
+func (r *Redis) channel() string { return channelOf(r.parts.Prefix) }

@@ -46,9 +46,9 @@ func TestRecordExpiresInRedisWithItsToken(t *testing.T) {
 			t.Parallel()
 			token := newToken(newClient())
 			token.MintedAt, token.ActiveAt = now.Add(-c.minted), now.Add(-c.active)
-			must(t, store.Save(t.Context(), token))
+			save(t, store, token)
 			if c.slide != never {
-				wantMatch(t, session.MatchSame)(store.Slide(t.Context(), token.Client, token.ID, now.Add(-c.slide)))
+				wantMatch(t, session.MatchSame)(store.Slide(t.Context(), session.Move{Client: token.Client, ID: token.ID, At: now.Add(-c.slide)}))
 			}
 			token.ActiveAt = now.Add(-min(c.active, max(c.slide, 0)))
 			latest := now.Add(c.want)
@@ -69,7 +69,7 @@ func TestTokenAlreadyOverIsNotKept(t *testing.T) {
 	store := open(t, server.URL(), "p")
 	token := newToken(alice)
 	token.MintedAt, token.ActiveAt = token.MintedAt.Add(-8*day), token.ActiveAt.Add(-hour)
-	must(t, store.Save(t.Context(), token))
+	save(t, store, token)
 	wantLoaded(t, store, alice, session.Token{})
 	if got := server.Do("DBSIZE"); got != int64(0) {
 		t.Errorf("%v keys are left", got)
@@ -83,15 +83,15 @@ func TestSlidePastTheWindowEndsTheToken(t *testing.T) {
 	// The window was longer when the token was saved.
 	long := portal()
 	long.RefreshWindow = 30 * day
-	before := cache.NewRedis(cache.RedisParts{Client: connect(t, server.URL()), Prefix: "p", Lifetime: long})
+	before := cache.NewRedis(cache.RedisParts{Client: connect(t, server.URL()), Prefix: "p", Lifetime: long, Changes: &cache.Changes{}})
 	token := newToken(alice)
 	token.MintedAt = token.MintedAt.Add(-8 * day)
 	token.ActiveAt = token.ActiveAt.Add(-hour)
-	must(t, before.Save(t.Context(), token))
+	save(t, before, token)
 	wantLoaded(t, store, alice, token)
-	wantMatch(t, session.MatchSame)(store.Slide(t.Context(), alice, token.ID, token.ActiveAt.Add(hour)))
+	wantMatch(t, session.MatchSame)(store.Slide(t.Context(), session.Move{Client: alice, ID: token.ID, At: token.ActiveAt.Add(hour)}))
 	wantLoaded(t, store, alice, session.Token{})
-	wantMatch(t, session.MatchNone)(store.Slide(t.Context(), alice, token.ID, token.ActiveAt.Add(2*hour)))
+	wantMatch(t, session.MatchNone)(store.Slide(t.Context(), session.Move{Client: alice, ID: token.ID, At: token.ActiveAt.Add(2 * hour)}))
 }
 
 func TestClientHasOneKeyASmallPlainString(t *testing.T) {
@@ -99,15 +99,15 @@ func TestClientHasOneKeyASmallPlainString(t *testing.T) {
 	server := redistest.Start(t)
 	store := open(t, server.URL(), "p")
 	token := newToken(alice)
-	must(t, store.Save(t.Context(), token))
-	wantMatch(t, session.MatchSame)(store.Slide(t.Context(), alice, token.ID, token.ActiveAt.Add(time.Minute)))
+	save(t, store, token)
+	wantMatch(t, session.MatchSame)(store.Slide(t.Context(), session.Move{Client: alice, ID: token.ID, At: token.ActiveAt.Add(time.Minute)}))
 	if diff := cmp.Diff([]any{keyOf(alice)}, server.Do("KEYS", "*")); diff != "" {
 		t.Errorf("keys (-want +got):\n%s", diff)
 	}
 	if got := server.Do("TYPE", keyOf(alice)); got != "string" {
 		t.Errorf("the record's type is %v", got)
 	}
-	if got, want := server.Do("STRLEN", keyOf(alice)), int64(42+len(token.Secret.Reveal())); got != want {
+	if got, want := server.Do("STRLEN", keyOf(alice)), int64(50+len(token.Secret.Reveal())); got != want {
 		t.Errorf("the record has %d bytes, want %d", got, want)
 	}
 	t.Logf("a token of %d bytes takes %d bytes of Redis's memory", len(token.Secret.Reveal()), server.Do("MEMORY", "USAGE", keyOf(alice)))
@@ -119,8 +119,8 @@ func TestEveryKeyHasThePrefixAndOneHashTag(t *testing.T) {
 	store := open(t, server.URL(), "team:p")
 	token := newToken(alice)
 	claim := session.Claim{Registration: session.Registration{Key: "any } { key"}, Owner: "me", Hold: time.Minute}
-	must(t, store.Save(t.Context(), token))
-	wantMatch(t, session.MatchSame)(store.Slide(t.Context(), alice, token.ID, token.ActiveAt.Add(time.Minute)))
+	save(t, store, token)
+	wantMatch(t, session.MatchSame)(store.Slide(t.Context(), session.Move{Client: alice, ID: token.ID, At: token.ActiveAt.Add(time.Minute)}))
 	_, err := store.Claim(t.Context(), claim)
 	must(t, err)
 	must(t, store.Settle(t.Context(), claim, alice, time.Minute))
@@ -146,12 +146,12 @@ func TestPrefixesDoNotSeeEachOther(t *testing.T) {
 	ours, theirs := open(t, server.URL(), "p"), open(t, server.URL(), "p2")
 	token := newToken(alice)
 	claim := session.Claim{Registration: session.Registration{Key: "key"}, Owner: "me", Hold: time.Minute}
-	must(t, ours.Save(t.Context(), token))
+	save(t, ours, token)
 	_, err := ours.Claim(t.Context(), claim)
 	must(t, err)
 
 	wantLoaded(t, theirs, alice, session.Token{})
-	wantMatch(t, session.MatchNone)(theirs.Slide(t.Context(), alice, token.ID, token.ActiveAt.Add(time.Minute)))
+	wantMatch(t, session.MatchNone)(theirs.Slide(t.Context(), session.Move{Client: alice, ID: token.ID, At: token.ActiveAt.Add(time.Minute)}))
 	wantMatch(t, session.MatchNone)(theirs.Forget(t.Context(), alice, session.TokenID{}))
 	other := claim
 	other.Owner = "them"
@@ -167,6 +167,8 @@ func TestEachCallIsOneCommand(t *testing.T) {
 	store := open(t, server.URL(), "p")
 	token := newToken(alice)
 	claim := session.Claim{Registration: session.Registration{Key: "key"}, Owner: "me", Hold: time.Minute}
+	leased := token
+	leased.Fence = 1
 	later := token.ActiveAt
 	steps := []struct {
 		name string
@@ -174,16 +176,23 @@ func TestEachCallIsOneCommand(t *testing.T) {
 		want map[string]int // with those inside of scripts
 	}{
 		{"load of nothing", func() error { _, err := store.Load(t.Context(), alice); return err }, map[string]int{"get": 1}},
-		{"save", func() error { return store.Save(t.Context(), token) }, map[string]int{"set": 1}},
+		{"acquire", func() error { _, err := store.Acquire(t.Context(), alice, "me"); return err }, map[string]int{"evalsha": 1, "get": 3, "set": 2}},
+		{"renew", func() error { return store.Renew(t.Context(), session.Lease{Client: alice, Owner: "me"}) }, map[string]int{"evalsha": 1, "get": 1, "pexpire": 1}},
+		{"commit", func() error { _, err := store.Commit(t.Context(), leased, 0); return err }, map[string]int{"evalsha": 1, "get": 2, "set": 1, "publish": 1}},
+		{"let go", func() error { return store.LetGo(t.Context(), session.Lease{Client: alice, Owner: "me"}) }, map[string]int{"evalsha": 1, "get": 1, "del": 1, "publish": 1}},
+		{"let go of nothing", func() error { return store.LetGo(t.Context(), session.Lease{Client: alice, Owner: "me"}) }, map[string]int{"evalsha": 1, "get": 1}},
 		{"load", func() error { _, err := store.Load(t.Context(), alice); return err }, map[string]int{"get": 1}},
 		{"slide", func() error {
 			later = later.Add(time.Minute)
-			_, err := store.Slide(t.Context(), alice, token.ID, later)
+			_, err := store.Slide(t.Context(), session.Move{Client: alice, ID: token.ID, At: later})
 			return err
 		}, map[string]int{"evalsha": 1, "get": 1, "set": 1}},
-		{"slide to where it is", func() error { _, err := store.Slide(t.Context(), alice, token.ID, later); return err }, map[string]int{"evalsha": 1, "get": 1}},
-		{"forget another", func() error { _, err := store.Forget(t.Context(), alice, newToken(alice).ID); return err }, map[string]int{"evalsha": 1, "getrange": 1}},
-		{"forget", func() error { _, err := store.Forget(t.Context(), alice, token.ID); return err }, map[string]int{"evalsha": 1, "getrange": 1, "del": 1}},
+		{"slide to where it is", func() error {
+			_, err := store.Slide(t.Context(), session.Move{Client: alice, ID: token.ID, At: later})
+			return err
+		}, map[string]int{"evalsha": 1, "get": 1}},
+		{"forget another", func() error { _, err := store.Forget(t.Context(), alice, newToken(alice).ID); return err }, map[string]int{"evalsha": 1, "get": 1}},
+		{"forget", func() error { _, err := store.Forget(t.Context(), alice, token.ID); return err }, map[string]int{"evalsha": 1, "get": 1, "del": 1, "publish": 1}},
 		{"claim", func() error { _, err := store.Claim(t.Context(), claim); return err }, map[string]int{"evalsha": 1, "get": 1, "set": 1}},
 		{"settle", func() error { return store.Settle(t.Context(), claim, alice, time.Minute) }, map[string]int{"evalsha": 1, "get": 1, "set": 1}},
 		{"claim of what is settled", func() error { _, err := store.Claim(t.Context(), claim); return err }, map[string]int{"evalsha": 1, "get": 1}},
@@ -222,10 +231,10 @@ func TestScriptsThatRedisForgotAreSentAgain(t *testing.T) {
 	token := newToken(alice)
 	claim := session.Claim{Registration: session.Registration{Key: "key"}, Owner: "me", Hold: time.Minute}
 	for range 2 {
-		must(t, store.Save(t.Context(), token))
+		save(t, store, token)
 		for name, call := range map[string]func(context.Context) error{
 			"slide": func(ctx context.Context) error {
-				_, err := store.Slide(ctx, alice, token.ID, token.ActiveAt.Add(time.Minute))
+				_, err := store.Slide(ctx, session.Move{Client: alice, ID: token.ID, At: token.ActiveAt.Add(time.Minute)})
 				return err
 			},
 			"forget":  func(ctx context.Context) error { _, err := store.Forget(ctx, alice, newToken(alice).ID); return err },
@@ -268,13 +277,13 @@ func TestForeignValueUnderTheKeyIsUnreadableAndGivesWayToAToken(t *testing.T) {
 			if got, err := store.Load(t.Context(), client); !errors.Is(err, session.ErrRecordUnreadable) || !got.IsZero() {
 				t.Errorf("Load = %+v, %v; want ErrRecordUnreadable", got, err)
 			}
-			if match, err := store.Slide(t.Context(), client, token.ID, time.Now()); match == session.MatchSame {
+			if match, err := store.Slide(t.Context(), session.Move{Client: client, ID: token.ID, At: time.Now()}); match == session.MatchSame {
 				t.Errorf("Slide found the token there: %v", err)
 			}
 			if match, err := store.Forget(t.Context(), client, token.ID); match == session.MatchSame {
 				t.Errorf("Forget found the token there: %v", err)
 			}
-			must(t, store.Save(t.Context(), token))
+			save(t, store, token)
 			wantLoaded(t, store, client, token)
 		})
 	}
@@ -290,20 +299,20 @@ func TestCorruptRecordIsUnreadableAndSlidesAndForgetsDoNoHarm(t *testing.T) {
 		"another client's record": func(r string) string { return r[:17] + strings.Repeat("\x01", 8) + r[25:] },
 		"dates of all ones":       func(r string) string { return r[:25] + strings.Repeat("\xff", 16) + r[41:] },
 		"dates of zeros":          func(r string) string { return r[:25] + strings.Repeat("\x00", 16) + r[41:] },
-		"flags not known":         func(r string) string { return r[:41] + "\x02" + r[42:] },
+		"flags not known":         func(r string) string { return r[:49] + "\x04" + r[50:] },
 		"a torn secret":           func(r string) string { return r[:len(r)-1] },
 		"a longer secret":         func(r string) string { return r + "x" },
-		"no secret":               func(r string) string { return r[:42] },
+		"no secret":               func(r string) string { return r[:50] },
 		"cut after the id":        func(r string) string { return r[:17] },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			token := newToken(newClient())
 			key := keyOf(token.Client)
-			must(t, store.Save(t.Context(), token))
+			save(t, store, token)
 			server.Do("SET", key, corrupt(server.Do("GET", key).(string)), "PX", 60_000)
 			wantUnreadable(t, store, token.Client)
-			_, err := store.Slide(t.Context(), token.Client, token.ID, time.Now().Add(time.Minute))
+			_, err := store.Slide(t.Context(), session.Move{Client: token.Client, ID: token.ID, At: time.Now().Add(time.Minute)})
 			must(t, err)
 			if got, err := store.Load(t.Context(), token.Client); !got.IsZero() || err != nil && !errors.Is(err, session.ErrRecordUnreadable) {
 				t.Errorf("Load after a slide = %+v, %v", got, err)
@@ -322,11 +331,11 @@ func TestSlideLeavesARecordOfAnotherVersionAsItIs(t *testing.T) {
 	server := redistest.Start(t)
 	store := open(t, server.URL(), "p")
 	token := newToken(alice)
-	must(t, store.Save(t.Context(), token))
+	save(t, store, token)
 	newer := "\x02" + server.Do("GET", keyOf(alice)).(string)[1:]
 	server.Do("SET", keyOf(alice), newer)
-	wantMatch(t, session.MatchOther)(store.Slide(t.Context(), alice, token.ID, token.ActiveAt.Add(hour)))
-	wantMatch(t, session.MatchOther)(store.Slide(t.Context(), alice, session.TokenID{}, token.ActiveAt.Add(hour)))
+	wantMatch(t, session.MatchNone)(store.Slide(t.Context(), session.Move{Client: alice, ID: token.ID, At: token.ActiveAt.Add(hour)}))
+	wantMatch(t, session.MatchNone)(store.Slide(t.Context(), session.Move{Client: alice, ID: session.TokenID{}, At: token.ActiveAt.Add(hour)}))
 	if got := server.Do("GET", keyOf(alice)); got != newer {
 		t.Errorf("the record is %q, was %q", got, newer)
 	}
@@ -344,7 +353,7 @@ func TestRecordCopiedToAnotherClientIsUnreadable(t *testing.T) {
 	server := redistest.Start(t)
 	store := open(t, server.URL(), "p")
 	token := newToken(newClient())
-	must(t, store.Save(t.Context(), token))
+	save(t, store, token)
 	server.Do("COPY", keyOf(token.Client), keyOf(alice))
 	wantUnreadable(t, store, alice)
 	wantLoaded(t, store, token.Client, token)
@@ -355,12 +364,12 @@ func TestFlushedRedisMissesAndFillsAgain(t *testing.T) {
 	server := redistest.Start(t)
 	store := open(t, server.URL(), "p")
 	token := newToken(alice)
-	must(t, store.Save(t.Context(), token))
+	save(t, store, token)
 	server.Do("FLUSHALL")
 	wantLoaded(t, store, alice, session.Token{})
-	wantMatch(t, session.MatchNone)(store.Slide(t.Context(), alice, token.ID, token.ActiveAt.Add(time.Minute)))
+	wantMatch(t, session.MatchNone)(store.Slide(t.Context(), session.Move{Client: alice, ID: token.ID, At: token.ActiveAt.Add(time.Minute)}))
 	wantMatch(t, session.MatchNone)(store.Forget(t.Context(), alice, token.ID))
-	must(t, store.Save(t.Context(), token))
+	save(t, store, token)
 	wantLoaded(t, store, alice, token)
 }
 

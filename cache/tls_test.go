@@ -36,10 +36,10 @@ func TestRedisOverTLSIsTrustedOnlyWithACertificateThatHolds(t *testing.T) {
 
 	client, _ := connect(t, target).(*redis.Client)
 	client.Options().TLSConfig.RootCAs = trusted
-	store = cache.NewRedis(cache.RedisParts{Client: client, Prefix: "p", Lifetime: portal()})
+	store = cache.NewRedis(cache.RedisParts{Client: client, Prefix: "p", Lifetime: portal(), Changes: &cache.Changes{}})
 	reach(t, store, alice)
 	token := newToken(alice)
-	must(t, store.Save(t.Context(), token))
+	save(t, store, token)
 	wantLoaded(t, store, alice, token)
 }
 

@@ -31,8 +31,8 @@ func (m *Metrics) Granted(grant session.Grant, left time.Duration) {
 	if left <= 0 {
 		m.expired.Inc()
 	}
-	if grant.Collapsed {
-		m.collapsed.inc(scopeProcess)
+	if grant.Shared != "" {
+		m.collapsed.inc(grant.Shared)
 	}
 }
 

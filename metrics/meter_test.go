@@ -30,7 +30,7 @@ func TestGranted(t *testing.T) {
 			map[string]float64{`tokens_served_total{source="refresh"}`: 1, "token_remaining_seconds_count": 1, "token_remaining_seconds_sum": 86400},
 		},
 		"by a mint that another caller began": {
-			session.Grant{Source: session.SourceMint, Collapsed: true}, time.Hour,
+			session.Grant{Source: session.SourceMint, Shared: session.ScopeProcess}, time.Hour,
 			map[string]float64{
 				`tokens_served_total{source="mint"}`: 1, "token_remaining_seconds_count": 1, "token_remaining_seconds_sum": 3600,
 				`requests_collapsed_total{scope="process"}`: 1,
@@ -158,7 +158,7 @@ func TestRoutesWithoutEndMakeNoSeriesWithoutEnd(t *testing.T) {
 
 func TestGrantedAllocatesNothing(t *testing.T) {
 	m := metrics.New(parts())
-	grant := session.Grant{Source: session.SourceCache, Collapsed: true}
+	grant := session.Grant{Source: session.SourceCache, Shared: session.ScopeProcess}
 	if got := testing.AllocsPerRun(100, func() { m.Granted(grant, time.Hour) }); got != 0 {
 		t.Errorf("Granted allocates %g times, want 0", got)
 	}

@@ -10,7 +10,6 @@ package metrics
 
 import (
 	"net/http"
-	"runtime"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -33,7 +32,7 @@ type Metrics struct {
 	served    counters[session.Source]
 	refused   counters[string]
 	minted    counters[session.Reason]
-	collapsed counters[string]
+	collapsed counters[session.Scope]
 	expired   prometheus.Counter
 	remaining prometheus.Observer
 
@@ -43,6 +42,9 @@ type Metrics struct {
 	loads   *prometheus.CounterVec
 	corrupt prometheus.Counter
 	redisUp *prometheus.GaugeVec
+	skew    *prometheus.GaugeVec
+
+	memoryHits, memoryMisses prometheus.Counter
 
 	requests *requests
 	inFlight prometheus.Gauge
@@ -51,8 +53,7 @@ type Metrics struct {
 // New returns a Metrics with a registry of its own, in which the Go runtime and the process report too.
 func New(parts Parts) *Metrics {
 	in := newRegistrar()
-	in.gauge("cstproxy_build_info", "1, labeled with what was built.", "version", "goversion", "revision").
-		WithLabelValues(parts.Version, runtime.Version(), parts.Revision).Set(1)
+	in.build(parts)
 	m := &Metrics{
 		registry: in.Registry,
 
@@ -63,11 +64,9 @@ func New(parts Parts) *Metrics {
 		minted: known(in.counter("cstproxy_mints_total",
 			"Tokens that Portal made for clients it knew.", "reason"), session.Reasons()...),
 		collapsed: known(in.counter("cstproxy_requests_collapsed_total",
-			"Requests that shared another's request to Portal.", "scope"), scopeProcess, scopeFleet),
-		expired: in.counter("cstproxy_expired_tokens_served_total",
-			"Tokens handed out with no life left; must stay 0.").WithLabelValues(),
-		remaining: in.histogram("cstproxy_token_remaining_seconds",
-			"Life left in tokens at hand-out.", lives).WithLabelValues(),
+			"Requests that shared another's request to Portal.", "scope"), session.Scopes()...),
+		expired:   in.counter("cstproxy_expired_tokens_served_total", "Tokens handed out with no life left; must stay 0.").WithLabelValues(),
+		remaining: in.histogram("cstproxy_token_remaining_seconds", "Life left in tokens at hand-out.", lives).WithLabelValues(),
 
 		attempts: in.counter("cstproxy_portal_requests_total",
 			"Requests to Portal, each attempt by itself.", "operation", "outcome"),
@@ -80,6 +79,9 @@ func New(parts Parts) *Metrics {
 			"Stored records with no token in them.").WithLabelValues(),
 		redisUp: in.gauge("cstproxy_redis_up",
 			"1 if Redis did what it was last asked, else 0; only where there is a Redis."),
+
+		skew: in.gauge("cstproxy_clock_skew_seconds",
+			"How far this machine's clock is ahead of Redis's, whose time counts."),
 
 		requests: newRequests(in.histogram("cstproxy_http_request_duration_seconds",
 			"Time that an answer took.", answerWaits, "route", "method", "code")),
@@ -97,6 +99,7 @@ func (m *Metrics) Handler() http.Handler {
 
 // start makes the children that have no [counters] to make them. How a request was answered is known when it was.
 func (m *Metrics) start() {
+	m.memoryHits, m.memoryMisses = m.loads.WithLabelValues(TierMemory, hit), m.loads.WithLabelValues(TierMemory, miss)
 	for _, tier := range []string{TierMemory, TierRedis} {
 		for _, result := range []string{hit, miss, failed} {
 			m.loads.WithLabelValues(tier, result)
@@ -112,10 +115,8 @@ func (m *Metrics) start() {
 
 // The values of labels that more than one place names.
 const (
-	internal     = "internal" // the code of everything that has none
-	other        = "other"    // what isn't in a closed set
-	scopeProcess = "process"  // within this replica
-	scopeFleet   = "fleet"    // with another replica
+	internal = "internal" // the code of everything that has none
+	other    = "other"    // what isn't in a closed set
 )
 
 var (

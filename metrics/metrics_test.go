@@ -42,6 +42,8 @@ func started() *metrics.Metrics {
 	m := metrics.New(parts())
 	m.Store(metrics.TierMemory, &sessiontest.Store{})
 	m.Store(metrics.TierRedis, &sessiontest.Store{})
+	m.RedisUp(sessiontest.ErrStoreDown)
+	m.Skewed(0)
 	m.Began()("/v1/clients/:clientId/token", http.MethodGet, http.StatusOK)
 	return m
 }
@@ -159,7 +161,7 @@ func TestScrapeNamesNoClientAndNoToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := store.Save(t.Context(), token); err != nil {
+	if _, err := store.Commit(t.Context(), token, 0); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := store.Load(t.Context(), token.Client); err != nil {

@@ -1,6 +1,8 @@
 package metrics
 
 import (
+	"runtime"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 )
@@ -51,4 +53,10 @@ func (c counters[K]) inc(value K) {
 	if child, ok := c[value]; ok {
 		child.Inc()
 	}
+}
+
+// build says what was built.
+func (r registrar) build(parts Parts) {
+	r.gauge("cstproxy_build_info", "1, labeled with what was built.", "version", "goversion", "revision").
+		WithLabelValues(parts.Version, runtime.Version(), parts.Revision).Set(1)
 }

@@ -23,13 +23,9 @@ const (
 	failed = "error"
 )
 
-// Store counts what next.Load brings, for one tier. For [TierRedis] each call also says whether Redis is up. A call
-// that failed after its caller had left says nothing of the store, so it counts nowhere.
+// Store counts what lookups in next bring, for one tier. One that failed after its caller had left says nothing of the
+// store, so it counts nowhere.
 func (m *Metrics) Store(tier string, next session.Store) session.Store {
-	if tier == TierRedis {
-		m.redisUp.WithLabelValues()
-		next = watchedStore{next: next, metrics: m}
-	}
 	return countedStore{
 		Store:   next,
 		hits:    m.loads.WithLabelValues(tier, hit),
@@ -50,6 +46,15 @@ func (m *Metrics) RedisUp(err error) {
 	}
 }
 
+// Skewed takes how far the local clock is ahead of Redis's.
+func (m *Metrics) Skewed(ahead time.Duration) { m.skew.WithLabelValues().Set(ahead.Seconds()) }
+
+// MemoryHit counts a lookup that the memory in front of Redis answered.
+func (m *Metrics) MemoryHit() { m.memoryHits.Inc() }
+
+// MemoryMiss counts one that it did not.
+func (m *Metrics) MemoryMiss() { m.memoryMisses.Inc() }
+
 // callerLeft reports whether err may be the caller's own doing: it left, or its time was up.
 func callerLeft(ctx context.Context, err error) bool {
 	return err != nil && (ctx.Err() != nil || errors.Is(err, context.Canceled))
@@ -64,6 +69,18 @@ type countedStore struct {
 // Load implements [session.Store].
 func (s countedStore) Load(ctx context.Context, client session.ClientID) (session.Token, error) {
 	token, err := s.Store.Load(ctx, client)
+	s.count(ctx, token, err)
+	return token, err
+}
+
+// Look implements [session.Store].
+func (s countedStore) Look(ctx context.Context, client session.ClientID) (session.Token, error) {
+	token, err := s.Store.Look(ctx, client)
+	s.count(ctx, token, err)
+	return token, err
+}
+
+func (s countedStore) count(ctx context.Context, token session.Token, err error) {
 	switch {
 	case callerLeft(ctx, err):
 	case err != nil:
@@ -73,52 +90,11 @@ func (s countedStore) Load(ctx context.Context, client session.ClientID) (sessio
 	default:
 		s.hits.Inc()
 	}
-	return token, err
 }
 
 func (s countedStore) failed(err error) {
 	s.errors.Inc()
 	if errors.Is(err, session.ErrRecordUnreadable) {
 		s.corrupt.Inc()
-	}
-}
-
-// watchedStore tells from every call whether the store is up.
-type watchedStore struct {
-	next    session.Store
-	metrics *Metrics
-}
-
-// Load implements [session.Store].
-func (s watchedStore) Load(ctx context.Context, client session.ClientID) (session.Token, error) {
-	token, err := s.next.Load(ctx, client)
-	s.heard(ctx, err)
-	return token, err
-}
-
-// Save implements [session.Store].
-func (s watchedStore) Save(ctx context.Context, token session.Token) error {
-	err := s.next.Save(ctx, token)
-	s.heard(ctx, err)
-	return err
-}
-
-// Slide implements [session.Store].
-func (s watchedStore) Slide(ctx context.Context, client session.ClientID, id session.TokenID, at time.Time) (session.Match, error) {
-	match, err := s.next.Slide(ctx, client, id, at)
-	s.heard(ctx, err)
-	return match, err
-}
-
-// Forget implements [session.Store].
-func (s watchedStore) Forget(ctx context.Context, client session.ClientID, id session.TokenID) (session.Match, error) {
-	match, err := s.next.Forget(ctx, client, id)
-	s.heard(ctx, err)
-	return match, err
-}
-
-func (s watchedStore) heard(ctx context.Context, err error) {
-	if !callerLeft(ctx, err) {
-		s.metrics.RedisUp(err)
 	}
 }

@@ -7,8 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/cstproxy/cstproxy/metrics"
 	"github.com/cstproxy/cstproxy/proxy/session"
 	"github.com/cstproxy/cstproxy/proxy/session/sessiontest"
@@ -64,11 +62,11 @@ func TestLookupsAreCounted(t *testing.T) {
 		},
 		"in Redis, a token there is a hit": {
 			tier: metrics.TierRedis, ctx: live, saved: []session.Token{sessiontest.NewToken(client, time.Now())},
-			want: map[string]float64{`cache_requests_total{result="hit",tier="redis"}`: 1, "redis_up": 1},
+			want: map[string]float64{`cache_requests_total{result="hit",tier="redis"}`: 1},
 		},
 		"in Redis, none there is a miss": {
 			tier: metrics.TierRedis, ctx: live,
-			want: map[string]float64{`cache_requests_total{result="miss",tier="redis"}`: 1, "redis_up": 1},
+			want: map[string]float64{`cache_requests_total{result="miss",tier="redis"}`: 1},
 		},
 		"in Redis, a failure is an error": {
 			tier: metrics.TierRedis, ctx: live, err: sessiontest.ErrStoreDown,
@@ -76,7 +74,7 @@ func TestLookupsAreCounted(t *testing.T) {
 		},
 		"in Redis, an unreadable record is an error of a Redis that is up": {
 			tier: metrics.TierRedis, ctx: live, err: unreadable,
-			want: map[string]float64{`cache_requests_total{result="error",tier="redis"}`: 1, "corrupt_records_total": 1, "redis_up": 1},
+			want: map[string]float64{`cache_requests_total{result="error",tier="redis"}`: 1, "corrupt_records_total": 1},
 		},
 		"a Redis that ran out of its own time is an error": {
 			tier: metrics.TierRedis, ctx: live, err: context.DeadlineExceeded,
@@ -87,7 +85,7 @@ func TestLookupsAreCounted(t *testing.T) {
 		"a caller out of its own time says nothing": {tier: metrics.TierRedis, ctx: late, err: context.DeadlineExceeded, want: map[string]float64{}},
 		"an answer to a caller that left still counts": {
 			tier: metrics.TierRedis, ctx: left,
-			want: map[string]float64{`cache_requests_total{result="miss",tier="redis"}`: 1, "redis_up": 1},
+			want: map[string]float64{`cache_requests_total{result="miss",tier="redis"}`: 1},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -95,7 +93,7 @@ func TestLookupsAreCounted(t *testing.T) {
 			m, fake := metrics.New(parts()), &sessiontest.Store{}
 			store := m.Store(c.tier, fake)
 			for _, token := range c.saved {
-				if err := fake.Save(t.Context(), token); err != nil {
+				if _, err := fake.Commit(t.Context(), token, 0); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -106,44 +104,6 @@ func TestLookupsAreCounted(t *testing.T) {
 				}
 			}
 			wantChanges(t, m, load, c.want)
-		})
-	}
-}
-
-func TestEveryCallSaysWhetherRedisIsUp(t *testing.T) {
-	t.Parallel()
-	for name, call := range map[string]func(context.Context, session.Store) error{
-		"a load": func(ctx context.Context, store session.Store) error {
-			_, err := store.Load(ctx, client)
-			return err
-		},
-		"a save": func(ctx context.Context, store session.Store) error {
-			return store.Save(ctx, sessiontest.NewToken(client, time.Now()))
-		},
-		"a slide": func(ctx context.Context, store session.Store) error {
-			_, err := store.Slide(ctx, client, session.TokenID{}, time.Now())
-			return err
-		},
-		"a forget": func(ctx context.Context, store session.Store) error {
-			_, err := store.Forget(ctx, client, session.TokenID{})
-			return err
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			m, fake := metrics.New(parts()), &sessiontest.Store{}
-			store := m.Store(metrics.TierRedis, fake)
-			var got []float64
-			for _, err := range []error{nil, sessiontest.ErrStoreDown, context.Canceled, nil, context.Canceled} {
-				fake.Break(err)
-				if said := call(t.Context(), store); !errors.Is(said, err) {
-					t.Errorf("it returns %v, want %v", said, err)
-				}
-				got = append(got, values(t, m)["redis_up"])
-			}
-			if diff := cmp.Diff([]float64{1, 0, 0, 1, 1}, got); diff != "" {
-				t.Errorf("redis_up (-want +got):\n%s", diff)
-			}
 		})
 	}
 }
@@ -171,6 +131,24 @@ func TestWithoutRedisNothingIsDown(t *testing.T) {
 	}
 }
 
+func TestLookupsInTheMemoryInFrontOfRedisCount(t *testing.T) {
+	t.Parallel()
+	m := metrics.New(parts())
+	wantChanges(t, m, func() { m.MemoryHit() }, map[string]float64{`cache_requests_total{result="hit",tier="memory"}`: 1})
+	wantChanges(t, m, func() { m.MemoryMiss() }, map[string]float64{`cache_requests_total{result="miss",tier="memory"}`: 1})
+}
+
+func TestSkewIsThatOfTheLastLook(t *testing.T) {
+	t.Parallel()
+	m := metrics.New(parts())
+	for _, ahead := range []time.Duration{10 * time.Minute, -time.Second} {
+		m.Skewed(ahead)
+		if got := values(t, m)["clock_skew_seconds"]; got != ahead.Seconds() {
+			t.Errorf("skew is %g, want %g", got, ahead.Seconds())
+		}
+	}
+}
+
 func TestLoadAllocatesNothingMore(t *testing.T) {
 	for _, tier := range []string{metrics.TierMemory, metrics.TierRedis} {
 		store := metrics.New(parts()).Store(tier, &sessiontest.Store{})
@@ -189,7 +167,7 @@ func BenchmarkLoad(b *testing.B) {
 	} {
 		b.Run(name, func(b *testing.B) {
 			fake := &sessiontest.Store{}
-			if err := fake.Save(b.Context(), sessiontest.NewToken(client, time.Now())); err != nil {
+			if _, err := fake.Commit(b.Context(), sessiontest.NewToken(client, time.Now()), 0); err != nil {
 				b.Fatal(err)
 			}
 			store, ctx := wrap(fake), b.Context()

@@ -53,11 +53,11 @@ func benchmarkTokenHit(b *testing.B, store session.Store, registry session.Regis
 	b.Helper()
 	log := slog.New(slog.DiscardHandler)
 	broker := session.NewBroker(session.Parts{
-		Store: store, Registry: registry, Portal: &sessiontest.Portal{Lifetime: lifetime(), Now: time.Now}, Lifetime: lifetime(),
+		Store: store, Leaser: &sessiontest.Store{}, Registry: registry, Portal: &sessiontest.Portal{Lifetime: lifetime(), Now: time.Now}, Lifetime: lifetime(),
 		StoreDown: session.StoreDownFail, Deadline: 10 * time.Second, Now: time.Now, Log: log,
 	})
 	b.Cleanup(func() { broker.Close(b.Context()) })
-	data := proxy.New(proxy.Parts{Broker: broker, Lifetime: lifetime(), Meter: silent{}, Log: log})
+	data := proxy.New(proxy.Parts{Broker: broker, Lifetime: lifetime(), Meter: silent{}, Now: time.Now, Log: log})
 	first := httptest.NewRecorder()
 	data.ServeHTTP(first, httptest.NewRequestWithContext(b.Context(), http.MethodGet, aliceToken, http.NoBody))
 	if first.Code != http.StatusOK {

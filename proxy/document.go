@@ -26,14 +26,14 @@ type tokenDocument struct {
 	Source              session.Source   `json:"source"`
 }
 
-func (s *Server) tokenDocument(grant session.Grant) tokenDocument {
+func (s *Server) tokenDocument(grant session.Grant, now time.Time) tokenDocument {
 	token, life := grant.Token, s.parts.Lifetime
 	return tokenDocument{
 		ID:                  token.Client,
 		ClientSessionToken:  token.Secret.Reveal(),
 		IsAccountAbstracted: token.AccountAbstracted,
 		ExpiresAt:           life.ExpiresAt(token),
-		ExpiresIn:           secondsLeft(life.ExpiresAt(token), grant.At),
+		ExpiresIn:           secondsLeft(life.ExpiresAt(token), now),
 		RefreshableUntil:    life.RefreshableUntil(token),
 		MintedAt:            token.MintedAt,
 		ActiveAt:            token.ActiveAt,

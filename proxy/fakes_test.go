@@ -44,14 +44,18 @@ func (c *counted) Load(ctx context.Context, client session.ClientID) (session.To
 	return c.Store.Load(ctx, client)
 }
 
-func (c *counted) Save(ctx context.Context, token session.Token) error {
-	c.touched.Add(1)
-	return c.Store.Save(ctx, token)
+func (c *counted) Look(ctx context.Context, client session.ClientID) (session.Token, error) {
+	return c.Load(ctx, client)
 }
 
-func (c *counted) Slide(ctx context.Context, client session.ClientID, id session.TokenID, at time.Time) (session.Match, error) {
+func (c *counted) Commit(ctx context.Context, token session.Token, seen uint64) (session.Token, error) {
 	c.touched.Add(1)
-	return c.Store.Slide(ctx, client, id, at)
+	return c.Store.Commit(ctx, token, seen)
+}
+
+func (c *counted) Slide(ctx context.Context, move session.Move) (session.Match, error) {
+	c.touched.Add(1)
+	return c.Store.Slide(ctx, move)
 }
 
 func (c *counted) Forget(ctx context.Context, client session.ClientID, id session.TokenID) (session.Match, error) {
@@ -77,9 +81,13 @@ func (p *panicking) Load(ctx context.Context, client session.ClientID) (session.
 	return p.Store.Load(ctx, client)
 }
 
-func (p *panicking) Save(ctx context.Context, token session.Token) error {
+func (p *panicking) Look(ctx context.Context, client session.ClientID) (session.Token, error) {
+	return p.Load(ctx, client)
+}
+
+func (p *panicking) Commit(ctx context.Context, token session.Token, seen uint64) (session.Token, error) {
 	p.crash(p.save)
-	return p.Store.Save(ctx, token)
+	return p.Store.Commit(ctx, token, seen)
 }
 
 func (p *panicking) crash(now bool) {

@@ -29,12 +29,12 @@ func FuzzTokenRoute(f *testing.F) {
 	store := &counted{Store: fake, Registry: fake}
 	log := &logbook{}
 	broker := session.NewBroker(session.Parts{
-		Store: store, Registry: store, Portal: &sessiontest.Portal{Lifetime: lifetime(), Now: time.Now}, Lifetime: lifetime(),
+		Store: store, Leaser: fake, Registry: store, Portal: &sessiontest.Portal{Lifetime: lifetime(), Now: time.Now}, Lifetime: lifetime(),
 		StoreDown: session.StoreDownFail, Deadline: 10 * time.Second, Now: time.Now,
 		Log: slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	f.Cleanup(func() { broker.Close(f.Context()) })
-	data := proxy.New(proxy.Parts{Broker: broker, Lifetime: lifetime(), Meter: silent{}, Log: slog.New(slog.DiscardHandler)})
+	data := proxy.New(proxy.Parts{Broker: broker, Lifetime: lifetime(), Meter: silent{}, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
 	f.Fuzz(func(t *testing.T, target string) {
 		where, err := url.ParseRequestURI(target) // as net/http reads it
 		if err != nil {

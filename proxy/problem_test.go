@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strconv"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cstproxy/cstproxy/cache"
 	"github.com/cstproxy/cstproxy/proxy"
 	"github.com/cstproxy/cstproxy/proxy/portal"
 	"github.com/cstproxy/cstproxy/proxy/portal/portaltest"
@@ -286,7 +288,9 @@ func TestErrorsByTheirOtherCauses(t *testing.T) {
 
 // newBudget lets one mint an hour through.
 func newBudget(next session.Portal) session.Portal {
-	return portal.NewBudget(portal.BudgetParts{Next: next, Mint: portal.Limit{Requests: 1, Per: hour}, Now: time.Now})
+	return portal.NewPaced(next, cache.NewBudget(cache.BudgetParts{
+		Limits: map[session.Class]cache.Limit{session.ClassMint: {Requests: 1, Per: hour}, session.ClassProbe: {}}, Log: slog.New(slog.DiscardHandler),
+	}))
 }
 
 func TestRetryAfterIsPortalsOwnIfItGaveOne(t *testing.T) {

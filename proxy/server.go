@@ -35,7 +35,9 @@ type Parts struct {
 	Broker   *session.Broker
 	Lifetime session.Lifetime
 	Meter    Meter
-	Log      *slog.Logger
+	// Now is the Broker's clock.
+	Now func() time.Time
+	Log *slog.Logger
 }
 
 // Server is the data API, an [http.Handler].

@@ -83,12 +83,13 @@ func (s *Server) inspect(c echo.Context) error {
 
 // answer hands a granted token out. The life left is computed here, at the moment of serving.
 func (s *Server) answer(c echo.Context, code int, grant session.Grant) error {
-	document := s.tokenDocument(grant)
+	now := s.parts.Now()
+	document := s.tokenDocument(grant, now)
 	c.Response().Header().Set("Cache-Status", cacheStatus(grant, document.ExpiresIn))
 	if err := c.JSON(code, document); err != nil {
 		return err
 	}
-	s.parts.Meter.Granted(grant, s.parts.Lifetime.ExpiresAt(grant.Token).Sub(grant.At))
+	s.parts.Meter.Granted(grant, s.parts.Lifetime.ExpiresAt(grant.Token).Sub(now))
 	return nil
 }
 
@@ -101,7 +102,7 @@ func cacheStatus(grant session.Grant, ttl int64) string {
 	if grant.Source == session.SourceMint && (grant.Reason == session.Absent || grant.Reason == "") {
 		status = "cstproxy; fwd=miss"
 	}
-	if grant.Collapsed {
+	if grant.Shared != "" {
 		status += "; collapsed"
 	}
 	return status
@@ -161,14 +162,17 @@ func parseLife(text string) (time.Duration, error) {
 	return life, nil
 }
 
-// shown quotes what a caller sent, short and without anything that could break a log line.
+// shown quotes what a caller sent, if it is short: a longer text may be a token in the wrong place.
 func shown(text string) string {
-	const most = 32
+	const most = 12
 	if len(text) > most {
-		return strconv.QuoteToASCII(text[:most]) + "…"
+		return fmt.Sprintf("a text of %d characters", len(text))
 	}
 	return strconv.QuoteToASCII(text)
 }
+
+// maxTags is more than anybody can have of one client: each costs a look into the store.
+const maxTags = 16
 
 // parseIfMatch reads a list of entity tags (RFC 9110 section 13.1.1), each a token id in quotes; "*" is the zero id,
 // which is any. No header is no id.
@@ -179,6 +183,9 @@ func parseIfMatch(lines []string) ([]session.TokenID, error) {
 	list := strings.TrimSpace(strings.Join(lines, ","))
 	if list == "*" {
 		return []session.TokenID{{}}, nil
+	}
+	if strings.Count(list, ",") >= maxTags {
+		return nil, fmt.Errorf("%w: If-Match names more than %d tokens", session.ErrInvalidRequest, maxTags)
 	}
 	var ids []session.TokenID
 	for tag := range strings.SplitSeq(list, ",") {

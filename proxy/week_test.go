@@ -33,10 +33,10 @@ func newBubble(t *testing.T, store session.Store) *bubble {
 	b := &bubble{t: t, portal: &sessiontest.Portal{Lifetime: lifetime(), Now: time.Now}, meter: &meter{}}
 	log := slog.New(slog.DiscardHandler)
 	broker := session.NewBroker(session.Parts{
-		Store: store, Registry: &sessiontest.Store{}, Portal: b.portal, Lifetime: lifetime(), StoreDown: session.StoreDownMint,
+		Store: store, Leaser: &sessiontest.Store{}, Registry: &sessiontest.Store{}, Portal: b.portal, Lifetime: lifetime(), StoreDown: session.StoreDownMint,
 		Deadline: 10 * time.Second, Now: time.Now, Log: log,
 	})
-	b.data = proxy.New(proxy.Parts{Broker: broker, Lifetime: lifetime(), Meter: b.meter, Log: log})
+	b.data = proxy.New(proxy.Parts{Broker: broker, Lifetime: lifetime(), Meter: b.meter, Now: time.Now, Log: log})
 	t.Cleanup(func() { broker.Close(t.Context()) })
 	return b
 }

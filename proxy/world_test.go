@@ -86,7 +86,7 @@ func newWorld(t *testing.T, changes ...func(*setup)) *world {
 	memory := cache.NewMemory(cache.MemoryParts{Entries: 1000, Lifetime: lifetime(), Now: w.clock.now})
 	s := setup{
 		Parts: session.Parts{
-			Store: memory, Registry: memory, Lifetime: lifetime(), StoreDown: session.StoreDownMint, Deadline: 10 * time.Second,
+			Store: memory, Leaser: memory, Registry: memory, Lifetime: lifetime(), StoreDown: session.StoreDownMint, Deadline: 10 * time.Second,
 			Now: w.clock.now, Log: slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		},
 		paths: portal.V1,
@@ -104,7 +104,7 @@ func newWorld(t *testing.T, changes ...func(*setup)) *world {
 	w.store = &counted{Store: s.Store, Registry: s.Registry}
 	s.Store, s.Registry = w.store, w.store
 	w.broker = session.NewBroker(s.Parts)
-	w.server = httptest.NewUnstartedServer(proxy.New(proxy.Parts{Broker: w.broker, Lifetime: s.Lifetime, Meter: w.meter, Log: s.Log}))
+	w.server = httptest.NewUnstartedServer(proxy.New(proxy.Parts{Broker: w.broker, Lifetime: s.Lifetime, Meter: w.meter, Now: s.Now, Log: s.Log}))
 	w.server.Config.MaxHeaderBytes = 16 << 10 // as served
 	w.server.Config.ErrorLog = slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug)
 	w.server.Start()

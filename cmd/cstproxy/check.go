@@ -125,7 +125,8 @@ func adminEnviron(environ []string) []string {
 	kept := slices.DeleteFunc(slices.Clone(environ), func(pair string) bool {
 		return !strings.HasPrefix(pair, "CSTPROXY_ADMIN_LISTEN=")
 	})
-	return append(kept, "PORTAL_API_KEY=unused")
+	// The data address is not known here, and must not seem to clash with the admin port.
+	return append(kept, "PORTAL_API_KEY=unused", "CSTPROXY_LISTEN=127.0.0.1:0")
 }
 
 func askReady(ctx context.Context, admin listenAddress) error {

@@ -26,19 +26,20 @@ type Config struct {
 	SocketMode  fs.FileMode   `env:"CSTPROXY_SOCKET_MODE" envDefault:"0660" usage:"permissions of a Unix socket" allowed:"an octal mode from 0 to 0777, such as 0660"`
 
 	PortalAPIVersion apiVersion          `env:"CSTPROXY_PORTAL_API_VERSION" envDefault:"v1" oneof:"v1 v3" usage:"version of Portal's paths for mint and register"`
-	IdleTTL          time.Duration       `env:"CSTPROXY_IDLE_TTL" envDefault:"24h" usage:"how long Portal keeps a token that is not used; at most CSTPROXY_REFRESH_WINDOW" allowed:"a Go duration above 0, such as 24h"`
+	IdleTTL          time.Duration       `env:"CSTPROXY_IDLE_TTL" envDefault:"24h" usage:"how long Portal keeps a token that is not used; at most CSTPROXY_REFRESH_WINDOW" allowed:"a Go duration of 1s or more, such as 24h"`
 	RefreshWindow    time.Duration       `env:"CSTPROXY_REFRESH_WINDOW" envDefault:"168h" usage:"how long after its mint use still extends a token" allowed:"a Go duration above 0, such as 168h"`
-	SafetyMargin     time.Duration       `env:"CSTPROXY_SAFETY_MARGIN" envDefault:"1m" usage:"kept off the end of every token's life, against clock skew and latency; less than half of CSTPROXY_IDLE_TTL; unless set, at most a tenth of it" allowed:"a Go duration of 0 or more, such as 1m"`
+	SafetyMargin     time.Duration       `env:"CSTPROXY_SAFETY_MARGIN" envDefault:"1m" usage:"kept off the end of every token's life, against clock skew and latency; less than half of CSTPROXY_IDLE_TTL; unless set, at most a thirtieth of it" allowed:"a Go duration of 0 or more, such as 1m"`
 	MinTTL           time.Duration       `env:"CSTPROXY_MIN_TTL" envDefault:"5m" usage:"least life handed out to a caller who asks for none; at most CSTPROXY_IDLE_TTL less CSTPROXY_SAFETY_MARGIN; unless set, at most a fifth of CSTPROXY_IDLE_TTL" allowed:"a Go duration of 0 or more, such as 5m"`
 	Refresh          session.RefreshMode `env:"CSTPROXY_REFRESH" envDefault:"probe" oneof:"probe assume observe" usage:"how a fetch extends a token: probe asks Portal, assume takes the fetch for use, observe waits for reported or proxied use"`
 
 	PortalTimeout time.Duration `env:"CSTPROXY_PORTAL_TIMEOUT" envDefault:"10s" usage:"deadline of one attempt at Portal" allowed:"a Go duration above 0 and at most 1m, such as 10s"`
-	MintRate      Rate          `env:"CSTPROXY_MINT_RATE" envDefault:"200/m" usage:"how often the whole fleet may mint" allowed:"a rate such as 200/m (/s, /m or /h), or 0 for no limit"`
-	ProbeRate     Rate          `env:"CSTPROXY_PROBE_RATE" envDefault:"200/m" usage:"how often the whole fleet may probe" allowed:"a rate such as 200/m (/s, /m or /h), or 0 for no limit"`
+	MintRate      Rate          `env:"CSTPROXY_MINT_RATE" envDefault:"200/m" usage:"how often the whole fleet may mint" allowed:"a rate such as 200/m (/s, /m or /h, up to 100000), or 0 for no limit"`
+	ProbeRate     Rate          `env:"CSTPROXY_PROBE_RATE" envDefault:"200/m" usage:"how often the whole fleet may probe" allowed:"a rate such as 200/m (/s, /m or /h, up to 100000), or 0 for no limit"`
 
-	RedisDown     redisDown `env:"CSTPROXY_REDIS_DOWN" envDefault:"mint" oneof:"mint fail" usage:"while Redis is down: mint works from memory and mints at a share of the budget, fail answers 503"`
-	KeyPrefix     string    `env:"CSTPROXY_KEY_PREFIX" envDefault:"cstproxy" usage:"namespace of every key in Redis" allowed:"1 to 64 of the characters A-Z a-z 0-9 _ . - :"`
-	MemoryEntries int       `env:"CSTPROXY_MEMORY_ENTRIES" envDefault:"100000" usage:"most tokens that this process keeps in memory" allowed:"a whole number from 1 to 2147483647"`
+	RedisDown     redisDown     `env:"CSTPROXY_REDIS_DOWN" envDefault:"mint" oneof:"mint fail" usage:"while Redis is down: mint works from memory and mints at a share of the budget, fail answers 503"`
+	KeyPrefix     string        `env:"CSTPROXY_KEY_PREFIX" envDefault:"cstproxy" usage:"namespace of every key in Redis" allowed:"1 to 64 of the characters A-Z a-z 0-9 _ . - :"`
+	MemoryTTL     time.Duration `env:"CSTPROXY_MEMORY_TTL" envDefault:"30s" usage:"how long a token is served from memory without looking into Redis; 0 looks each time" allowed:"a Go duration of 0 or more, such as 30s"`
+	MemoryEntries int           `env:"CSTPROXY_MEMORY_ENTRIES" envDefault:"100000" usage:"most tokens that this process keeps in memory" allowed:"a whole number from 1 to 2147483647"`
 
 	LogLevel  logLevel  `env:"CSTPROXY_LOG_LEVEL" envDefault:"info" oneof:"debug info warn error" usage:"least level that is logged"`
 	LogFormat logFormat `env:"CSTPROXY_LOG_FORMAT" envDefault:"json" oneof:"json text" usage:"form of a log line"`

@@ -26,12 +26,13 @@ func bounds() []bound {
 		return bound{of: []string{variable}, holds: holds}
 	}
 	return []bound{
-		of("CSTPROXY_IDLE_TTL", func(c Config) bool { return c.IdleTTL > 0 }),
+		of("CSTPROXY_IDLE_TTL", func(c Config) bool { return c.IdleTTL >= time.Second }),
 		of("CSTPROXY_REFRESH_WINDOW", func(c Config) bool { return c.RefreshWindow > 0 }),
 		of("CSTPROXY_SAFETY_MARGIN", func(c Config) bool { return c.SafetyMargin >= 0 }),
 		of("CSTPROXY_MIN_TTL", func(c Config) bool { return c.MinTTL >= 0 }),
 		of("CSTPROXY_PORTAL_TIMEOUT", func(c Config) bool { return c.PortalTimeout > 0 && c.PortalTimeout <= maxPortalTimeout }),
 		of("CSTPROXY_KEY_PREFIX", func(c Config) bool { return keyPrefixes.MatchString(c.KeyPrefix) }),
+		of("CSTPROXY_MEMORY_TTL", func(c Config) bool { return c.MemoryTTL >= 0 }),
 		of("CSTPROXY_MEMORY_ENTRIES", func(c Config) bool { return c.MemoryEntries >= 1 }),
 	}
 }
@@ -93,7 +94,7 @@ func (in *intake) wording(rule bound) string {
 
 // shortenDefaults makes the defaults that are parts of IdleTTL fit a short one, as tests use it.
 func (in *intake) shortenDefaults(config *Config) {
-	in.shortenDefault("CSTPROXY_SAFETY_MARGIN", &config.SafetyMargin, config.IdleTTL/10)
+	in.shortenDefault("CSTPROXY_SAFETY_MARGIN", &config.SafetyMargin, config.IdleTTL/30)
 	in.shortenDefault("CSTPROXY_MIN_TTL", &config.MinTTL, config.IdleTTL/5)
 }
 

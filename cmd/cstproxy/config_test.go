@@ -59,6 +59,7 @@ func defaults() Config {
 		ProbeRate:        Rate{200, time.Minute},
 		RedisDown:        redisDownMint,
 		KeyPrefix:        "cstproxy",
+		MemoryTTL:        30 * time.Second,
 		MemoryEntries:    100_000,
 		LogLevel:         "info",
 		LogFormat:        logJSON,
@@ -95,6 +96,7 @@ func TestEverySettingHasItsEffect(t *testing.T) {
 		"the probe budget":        {"CSTPROXY_PROBE_RATE", "1000/h", func(c *Config) { c.ProbeRate = Rate{1000, time.Hour} }},
 		"failing without Redis":   {"CSTPROXY_REDIS_DOWN", "fail", func(c *Config) { c.RedisDown = redisDownFail }},
 		"the namespace":           {"CSTPROXY_KEY_PREFIX", "a.b-c_d:E9", func(c *Config) { c.KeyPrefix = "a.b-c_d:E9" }},
+		"no look into memory":     {"CSTPROXY_MEMORY_TTL", "0", func(c *Config) { c.MemoryTTL = 0 }},
 		"the size of the memory":  {"CSTPROXY_MEMORY_ENTRIES", "7", func(c *Config) { c.MemoryEntries = 7 }},
 		"the level of the log":    {"CSTPROXY_LOG_LEVEL", "debug", func(c *Config) { c.LogLevel = "debug" }},
 		"the form of a log line":  {"CSTPROXY_LOG_FORMAT", "text", func(c *Config) { c.LogFormat = logText }},
@@ -169,7 +171,10 @@ func TestBoundsHoldAtTheirEdge(t *testing.T) {
 		settings []string
 		wrong    string // the variable that is blamed; empty if all is well
 	}{
-		"an idle time of the least":               {[]string{"CSTPROXY_IDLE_TTL=1ns"}, ""},
+		"an idle time of the least":               {[]string{"CSTPROXY_IDLE_TTL=1s"}, ""},
+		"an idle time of a moment less":           {[]string{"CSTPROXY_IDLE_TTL=999999999ns"}, "CSTPROXY_IDLE_TTL"},
+		"as many mints as a replica can count":    {[]string{"CSTPROXY_MINT_RATE=100000/m"}, ""},
+		"one mint more":                           {[]string{"CSTPROXY_MINT_RATE=100001/m"}, "CSTPROXY_MINT_RATE"},
 		"no idle time":                            {[]string{"CSTPROXY_IDLE_TTL=0"}, "CSTPROXY_IDLE_TTL"},
 		"a negative idle time":                    {[]string{"CSTPROXY_IDLE_TTL=-1ns"}, "CSTPROXY_IDLE_TTL"},
 		"an idle time without a unit":             {[]string{"CSTPROXY_IDLE_TTL=24"}, "CSTPROXY_IDLE_TTL"},
@@ -177,7 +182,7 @@ func TestBoundsHoldAtTheirEdge(t *testing.T) {
 		"an idle time past the window":            {[]string{"CSTPROXY_IDLE_TTL=168h0m0.000000001s"}, "CSTPROXY_IDLE_TTL"},
 		"a window of just the idle time":          {[]string{"CSTPROXY_REFRESH_WINDOW=24h"}, ""},
 		"a window short of the idle time":         {[]string{"CSTPROXY_REFRESH_WINDOW=23h59m59.999999999s"}, "CSTPROXY_IDLE_TTL"},
-		"a window of the least":                   {[]string{"CSTPROXY_IDLE_TTL=1ns", "CSTPROXY_REFRESH_WINDOW=1ns"}, ""},
+		"a window of the least":                   {[]string{"CSTPROXY_IDLE_TTL=1s", "CSTPROXY_REFRESH_WINDOW=1s"}, ""},
 		"no window":                               {[]string{"CSTPROXY_REFRESH_WINDOW=0s"}, "CSTPROXY_REFRESH_WINDOW"},
 		"no margin":                               {[]string{"CSTPROXY_SAFETY_MARGIN=0"}, ""},
 		"a negative margin":                       {[]string{"CSTPROXY_SAFETY_MARGIN=-1ns"}, "CSTPROXY_SAFETY_MARGIN"},
@@ -197,6 +202,8 @@ func TestBoundsHoldAtTheirEdge(t *testing.T) {
 		"a prefix of 65 characters":               {[]string{"CSTPROXY_KEY_PREFIX=" + strings.Repeat("c", 65)}, "CSTPROXY_KEY_PREFIX"},
 		"a prefix with braces":                    {[]string{"CSTPROXY_KEY_PREFIX={cst}"}, "CSTPROXY_KEY_PREFIX"},
 		"a prefix with a newline at its end":      {[]string{"CSTPROXY_KEY_PREFIX=cst\n"}, "CSTPROXY_KEY_PREFIX"},
+		"a memory that is asked for nothing":      {[]string{"CSTPROXY_MEMORY_TTL=0s"}, ""},
+		"a memory that is shorter than nothing":   {[]string{"CSTPROXY_MEMORY_TTL=-1ns"}, "CSTPROXY_MEMORY_TTL"},
 		"a memory of one":                         {[]string{"CSTPROXY_MEMORY_ENTRIES=1"}, ""},
 		"a memory of none":                        {[]string{"CSTPROXY_MEMORY_ENTRIES=0"}, "CSTPROXY_MEMORY_ENTRIES"},
 		"a memory of the most":                    {[]string{"CSTPROXY_MEMORY_ENTRIES=2147483647"}, ""},
@@ -266,13 +273,13 @@ func TestAShortIdleTimeShortensTheDefaultsThatArePartsOfIt(t *testing.T) {
 		settings       []string
 		margin, minTTL time.Duration
 	}{
-		"just long enough for both":      {[]string{"CSTPROXY_IDLE_TTL=25m"}, time.Minute, 5 * time.Minute},
-		"a moment too short for one":     {[]string{"CSTPROXY_IDLE_TTL=24m59.999999995s"}, time.Minute, 5*time.Minute - time.Nanosecond},
-		"just long enough for the other": {[]string{"CSTPROXY_IDLE_TTL=10m"}, time.Minute, 2 * time.Minute},
-		"a moment too short for both":    {[]string{"CSTPROXY_IDLE_TTL=9m59.99999999s"}, time.Minute - time.Nanosecond, 2*time.Minute - 2*time.Nanosecond},
-		"as short as in a test":          {[]string{"CSTPROXY_IDLE_TTL=3s"}, 300 * time.Millisecond, 600 * time.Millisecond},
+		"just long enough for both":      {[]string{"CSTPROXY_IDLE_TTL=30m"}, time.Minute, 5 * time.Minute},
+		"a moment too short for one":     {[]string{"CSTPROXY_IDLE_TTL=29m59.99999997s"}, time.Minute - time.Nanosecond, 5 * time.Minute},
+		"just long enough for the other": {[]string{"CSTPROXY_IDLE_TTL=25m"}, 50 * time.Second, 5 * time.Minute},
+		"a moment too short for both":    {[]string{"CSTPROXY_IDLE_TTL=24m59.99999997s"}, 50*time.Second - time.Nanosecond, 5*time.Minute - 6*time.Nanosecond},
+		"as short as in a test":          {[]string{"CSTPROXY_IDLE_TTL=3s"}, 100 * time.Millisecond, 600 * time.Millisecond},
 		"an explicit margin stays":       {[]string{"CSTPROXY_IDLE_TTL=3s", "CSTPROXY_SAFETY_MARGIN=1s"}, time.Second, 600 * time.Millisecond},
-		"an explicit least life stays":   {[]string{"CSTPROXY_IDLE_TTL=3s", "CSTPROXY_MIN_TTL=2s"}, 300 * time.Millisecond, 2 * time.Second},
+		"an explicit least life stays":   {[]string{"CSTPROXY_IDLE_TTL=3s", "CSTPROXY_MIN_TTL=2s"}, 100 * time.Millisecond, 2 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -318,11 +325,11 @@ func TestEveryMistakeSaysWhatWasGotAndWhatIsAllowed(t *testing.T) {
 	}{
 		"a variable": {
 			withKey("CSTPROXY_IDLE_TTL=1 day"), nil,
-			[]string{`CSTPROXY_IDLE_TTL: got "1 day", want a Go duration above 0, such as 24h`},
+			[]string{`CSTPROXY_IDLE_TTL: got "1 day", want a Go duration of 1s or more, such as 24h`},
 		},
 		"a flag": {
 			withKey("CSTPROXY_IDLE_TTL=1h"), map[string]string{"idle-ttl": "1 day"},
-			[]string{`--idle-ttl: got "1 day", want a Go duration above 0, such as 24h`},
+			[]string{`--idle-ttl: got "1 day", want a Go duration of 1s or more, such as 24h`},
 		},
 		"a flag without a value": {
 			withKey(), map[string]string{"listen": ""},
@@ -345,8 +352,8 @@ func TestEveryMistakeSaysWhatWasGotAndWhatIsAllowed(t *testing.T) {
 			[]string{`CSTPROXY_ADMIN_LISTEN: got "127.0.0.1:9090" (the default), want another address than CSTPROXY_LISTEN ("127.0.0.1:9090")`},
 		},
 		"a setting against a shortened default": {
-			withKey("CSTPROXY_IDLE_TTL=3s", "CSTPROXY_MIN_TTL=2800ms"), nil,
-			[]string{`CSTPROXY_MIN_TTL: got "2800ms", want at most CSTPROXY_IDLE_TTL ("3s") less CSTPROXY_SAFETY_MARGIN ("300ms", the default)`},
+			withKey("CSTPROXY_IDLE_TTL=3s", "CSTPROXY_MIN_TTL=2950ms"), nil,
+			[]string{`CSTPROXY_MIN_TTL: got "2950ms", want at most CSTPROXY_IDLE_TTL ("3s") less CSTPROXY_SAFETY_MARGIN ("100ms", the default)`},
 		},
 		"a long value": {
 			withKey("CSTPROXY_KEY_PREFIX=" + strings.Repeat("ä", 65)), nil,
@@ -395,7 +402,7 @@ func TestEveryMistakeSaysWhatWasGotAndWhatIsAllowed(t *testing.T) {
 		"every setting at once": {
 			[]string{
 				"CSTPROXY_ZEBRA=1", "CSTPROXY_LOG_LEVL=1",
-				"CSTPROXY_LOG_FORMAT=x", "CSTPROXY_LOG_LEVEL=x", "CSTPROXY_MEMORY_ENTRIES=x", "CSTPROXY_KEY_PREFIX=x y", "CSTPROXY_REDIS_DOWN=x",
+				"CSTPROXY_LOG_FORMAT=x", "CSTPROXY_LOG_LEVEL=x", "CSTPROXY_MEMORY_ENTRIES=x", "CSTPROXY_MEMORY_TTL=x", "CSTPROXY_KEY_PREFIX=x y", "CSTPROXY_REDIS_DOWN=x",
 				"CSTPROXY_PROBE_RATE=x", "CSTPROXY_MINT_RATE=x", "CSTPROXY_PORTAL_TIMEOUT=x", "CSTPROXY_REFRESH=x", "CSTPROXY_MIN_TTL=x",
 				"CSTPROXY_SAFETY_MARGIN=x", "CSTPROXY_REFRESH_WINDOW=x", "CSTPROXY_IDLE_TTL=x", "CSTPROXY_PORTAL_API_VERSION=x",
 				"CSTPROXY_SOCKET_MODE=x", "CSTPROXY_ADMIN_LISTEN=x", "CSTPROXY_LISTEN=x", "REDIS_URL=x", "PORTAL_MPC_URL=x", "PORTAL_API_URL=x",
@@ -410,16 +417,17 @@ func TestEveryMistakeSaysWhatWasGotAndWhatIsAllowed(t *testing.T) {
 				`CSTPROXY_ADMIN_LISTEN: got "x", want host:port with a port from 0 to 65535, or unix:/path`,
 				`CSTPROXY_SOCKET_MODE: got "x", want an octal mode from 0 to 0777, such as 0660`,
 				`CSTPROXY_PORTAL_API_VERSION: got "x", want one of v1, v3`,
-				`CSTPROXY_IDLE_TTL: got "x", want a Go duration above 0, such as 24h`,
+				`CSTPROXY_IDLE_TTL: got "x", want a Go duration of 1s or more, such as 24h`,
 				`CSTPROXY_REFRESH_WINDOW: got "x", want a Go duration above 0, such as 168h`,
 				`CSTPROXY_SAFETY_MARGIN: got "x", want a Go duration of 0 or more, such as 1m`,
 				`CSTPROXY_MIN_TTL: got "x", want a Go duration of 0 or more, such as 5m`,
 				`CSTPROXY_REFRESH: got "x", want one of probe, assume, observe`,
 				`CSTPROXY_PORTAL_TIMEOUT: got "x", want a Go duration above 0 and at most 1m, such as 10s`,
-				`CSTPROXY_MINT_RATE: got "x", want a rate such as 200/m (/s, /m or /h), or 0 for no limit`,
-				`CSTPROXY_PROBE_RATE: got "x", want a rate such as 200/m (/s, /m or /h), or 0 for no limit`,
+				`CSTPROXY_MINT_RATE: got "x", want a rate such as 200/m (/s, /m or /h, up to 100000), or 0 for no limit`,
+				`CSTPROXY_PROBE_RATE: got "x", want a rate such as 200/m (/s, /m or /h, up to 100000), or 0 for no limit`,
 				`CSTPROXY_REDIS_DOWN: got "x", want one of mint, fail`,
 				`CSTPROXY_KEY_PREFIX: got "x y", want 1 to 64 of the characters A-Z a-z 0-9 _ . - :`,
+				`CSTPROXY_MEMORY_TTL: got "x", want a Go duration of 0 or more, such as 30s`,
 				`CSTPROXY_MEMORY_ENTRIES: got "x", want a whole number from 1 to 2147483647`,
 				`CSTPROXY_LOG_LEVEL: got "x", want one of debug, info, warn, error`,
 				`CSTPROXY_LOG_FORMAT: got "x", want one of json, text`,

@@ -81,6 +81,8 @@ const portalPrefix = "PORTAL_"
 // demoEnviron points the proxy at the simulated Portal, whatever Portal the environment names.
 func demoEnviron(environ []string, address string) []string {
 	own := slices.DeleteFunc(slices.Clone(environ), func(pair string) bool { return strings.HasPrefix(pair, portalPrefix) })
+	// First, so that one who sets it has it: simulated tokens must not turn up where real ones are looked for.
+	own = slices.Insert(own, 0, "CSTPROXY_KEY_PREFIX=cstproxy-demo")
 	return append(own, "PORTAL_API_URL=http://"+address, "PORTAL_MPC_URL=http://"+address, "PORTAL_API_KEY="+portaltest.DefaultKey)
 }
 

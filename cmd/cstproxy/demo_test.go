@@ -23,3 +23,27 @@ func TestTheDemoSaysHowToReachItWhereverItListens(t *testing.T) {
 		})
 	}
 }
+
+func TestTheDemoKeepsItsTokensApartUnlessTold(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		environ []string
+		flags   map[string]string
+		want    string
+	}{
+		"nothing is given": {nil, nil, "cstproxy-demo"},
+		"a variable":       {[]string{"CSTPROXY_KEY_PREFIX=mine"}, nil, "mine"},
+		"a flag":           {nil, map[string]string{"key-prefix": "mine"}, "mine"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			config, err := loadConfig(demoEnviron(tt.environ, "127.0.0.1:1"), tt.flags)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if config.KeyPrefix != tt.want {
+				t.Errorf("the prefix is %q, want %q", config.KeyPrefix, tt.want)
+			}
+		})
+	}
+}

@@ -23,10 +23,7 @@ func TestTokenLifeAgainstTheSimulator(t *testing.T) {
 	)
 	portal, environ := simulated(t, portaltest.Options{IdleTTL: idleTTL, RefreshWindow: window, RateLimit: 200, AnyClient: true})
 	c := serve(t, append(environ, "REDIS_URL="+redistest.Start(t).URL(),
-		"CSTPROXY_IDLE_TTL="+idleTTL.String(), "CSTPROXY_REFRESH_WINDOW="+window.String(),
-		// A tenth of the idle time, the default, would end a life 0.1 s before the slowest of the active clients comes
-		// back to a token that was not yet due for a refresh when it came the last time.
-		"CSTPROXY_SAFETY_MARGIN=100ms")...)
+		"CSTPROXY_IDLE_TTL="+idleTTL.String(), "CSTPROXY_REFRESH_WINDOW="+window.String())...)
 	active, idle := clientIDs("active", 10), clientIDs("idle", 10)
 
 	load := load{child: c, portal: portal}

@@ -3,6 +3,8 @@ package main
 
 import (
 	"context"
+	"io"
+	"log" //nolint:depguard // to silence it
 	"os"
 	"os/signal"
 	"syscall"
@@ -12,6 +14,8 @@ import (
 )
 
 func main() {
+	// net/http tells the standard logger, and nobody else, what a server sent unasked: that may hold a token.
+	log.SetOutput(io.Discard)
 	redis.SetLogger(&logging.VoidLogger{}) // it has a form of its own; what matters is an error, and logged as one
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -14,11 +15,11 @@ import (
 
 // TestTheMetricsCountWhatWasDone plays a day of two clients and compares every series that an alert or a panel is made
 // of with what was done. A fetch looks into the store once if it is served from there; one that needs Portal looks
-// again before it asks.
+// again before it asks, and one that mints once more when it has the lease.
 func TestTheMetricsCountWhatWasDone(t *testing.T) {
 	t.Parallel()
 	portal, environ := simulated(t, portaltest.Options{AnyClient: true})
-	c := serve(t, append(environ, "REDIS_URL="+redistest.Start(t).URL())...)
+	c := serve(t, append(environ, "REDIS_URL="+redistest.Start(t).URL(), "CSTPROXY_MEMORY_TTL=0")...)
 
 	alice := c.mustFetch("alice", "")
 	for range 5 {
@@ -49,8 +50,8 @@ func TestTheMetricsCountWhatWasDone(t *testing.T) {
 		`cstproxy_portal_requests_total{operation="probe",outcome="ok"}`:    1,
 		`cstproxy_portal_requests_total{operation="register",outcome="ok"}`: 1,
 
-		`cstproxy_cache_requests_total{result="hit",tier="redis"}`:   5 + 2 + 2,
-		`cstproxy_cache_requests_total{result="miss",tier="redis"}`:  2 + 2 + 2,
+		`cstproxy_cache_requests_total{result="hit",tier="redis"}`:   5 + 2 + 3,
+		`cstproxy_cache_requests_total{result="miss",tier="redis"}`:  3 + 3 + 3,
 		`cstproxy_cache_requests_total{result="error",tier="redis"}`: 0,
 
 		`cstproxy_token_errors_total{code="invalid_client_id"}`: 1,
@@ -95,7 +96,10 @@ func TestTheReasonOfAMintIsCounted(t *testing.T) {
 		},
 		"a window too near for the caller": {
 			[]string{"CSTPROXY_IDLE_TTL=1h", "CSTPROXY_REFRESH_WINDOW=1h"}, "window_closed",
-			func(c *child) { c.mustFetch("client", "?minTtl=1h") },
+			func(c *child) {
+				lasting(c.t, 50*time.Millisecond) // moments are kept to the millisecond
+				c.mustFetch("client", "?minTtl=1h")
+			},
 		},
 		"a token that Portal killed": {
 			nil, "rejected",

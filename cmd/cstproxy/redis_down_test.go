@@ -127,16 +127,17 @@ func TestFailingClosedSaysSoUntilRedisIsBack(t *testing.T) {
 	t.Parallel()
 	portal, environ := simulated(t, portaltest.Options{AnyClient: true})
 	redis := redistest.Start(t)
-	c := serve(t, append(environ, "REDIS_URL="+redis.URL(), "CSTPROXY_REDIS_DOWN=fail")...)
-	c.mustFetch("warm", "")
+	c := serve(t, append(environ, "REDIS_URL="+redis.URL(), "CSTPROXY_REDIS_DOWN=fail", "CSTPROXY_MEMORY_TTL=0")...)
+	warm := c.mustFetch("warm", "")
 
 	redis.Kill()
-	for _, client := range []string{"warm", "cold"} {
-		got := c.get(c.data + "/v1/clients/" + client + "/token")
-		refused := got.status == http.StatusServiceUnavailable && strings.Contains(string(got.body), `"code":"store_unavailable"`)
-		if !refused || got.header.Get("Retry-After") == "" {
-			t.Errorf("%s got %d with Retry-After %q: %s", client, got.status, got.header.Get("Retry-After"), got.body)
-		}
+	if got := c.mustFetch("warm", ""); got.Secret != warm.Secret {
+		t.Errorf("a client whose live token is in memory got token %s, want %s", got.TokenID, warm.TokenID)
+	}
+	got := c.get(c.data + "/v1/clients/cold/token")
+	refused := got.status == http.StatusServiceUnavailable && strings.Contains(string(got.body), `"code":"store_unavailable"`)
+	if !refused || got.header.Get("Retry-After") == "" {
+		t.Errorf("a cold client got %d with Retry-After %q: %s", got.status, got.header.Get("Retry-After"), got.body)
 	}
 	if got := readiness(c); got != http.StatusServiceUnavailable {
 		t.Errorf("/readyz answers %d, want 503", got)

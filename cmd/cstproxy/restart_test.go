@@ -40,7 +40,7 @@ func TestAWipedRedisCostsMintsAndNothingElse(t *testing.T) {
 	retell(t, func() (proxies []*child, check func()) {
 		portal, environ := simulated(t, portaltest.Options{AnyClient: true})
 		redis := redistest.Start(t)
-		c := serve(t, append(environ, "REDIS_URL="+redis.URL(), "CSTPROXY_MINT_RATE=0")...)
+		c := serve(t, append(environ, "REDIS_URL="+redis.URL(), "CSTPROXY_MINT_RATE=0", "CSTPROXY_MEMORY_TTL=0")...)
 		minted := c.fetchEach(clients)
 		redis.Do("FLUSHALL")
 		again, served := c.fetchEach(clients), c.fetchEach(clients)

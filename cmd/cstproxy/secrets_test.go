@@ -84,6 +84,9 @@ func busyDay(c *child, portal *portaltest.Portal, redis *redistest.Server, said 
 	// A caller puts the token where it does not belong.
 	ask(http.MethodGet, "/v1/clients/alice/token?rejected="+url.QueryEscape(alice.Secret), "")
 	ask(http.MethodGet, "/v1/clients/alice/token?token="+url.QueryEscape(alice.Secret), "")
+	ask(http.MethodGet, "/v1/clients/alice/token?minTtl="+url.QueryEscape(alice.Secret), "")
+	ask(http.MethodGet, "/v1/clients/alice/token?"+url.QueryEscape(alice.Secret), "")
+	ask(http.MethodGet, "/v1/clients/alice/token?"+url.QueryEscape(alice.Secret)+"=1", "")
 	ask(http.MethodGet, "/v1/clients/"+url.PathEscape("!"+alice.Secret)+"/token", "")
 	ask(http.MethodGet, "/nowhere/"+url.PathEscape(alice.Secret), "")
 	ask(http.MethodDelete, "/v1/clients/alice/token", "", `If-Match: "`+alice.Secret+`"`)

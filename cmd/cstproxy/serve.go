@@ -17,8 +17,6 @@ const (
 	drainTime = 8 * time.Second
 	// lastWords is how long those cut off then have to be told so.
 	lastWords = time.Second
-	// watchEvery is how often the store is looked at when no request does.
-	watchEvery = time.Second
 )
 
 func (p process) serve() *cli.Command {
@@ -44,6 +42,9 @@ func (p process) serve() *cli.Command {
 // serve listens, serves until ctx ends, drains, and returns nil if all went well.
 func (a *application) serve(ctx context.Context) error {
 	defer a.close()
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	a.store.look(ctx)
 	data, err := listen(ctx, a.config.Listen, a.config.SocketMode)
 	if err != nil {
 		return fmt.Errorf("listen for the data API: %w", err)
@@ -57,8 +58,8 @@ func (a *application) serve(ctx context.Context) error {
 	group, running := errgroup.WithContext(ctx)
 	group.Go(func() error { return until(servers.data.Serve(data)) })
 	group.Go(func() error { return until(servers.admin.Serve(admin)) })
-	group.Go(func() error { a.watchStore(running); return nil })
-	group.Go(func() error { <-running.Done(); return a.drain(context.WithoutCancel(ctx), servers) })
+	group.Go(func() error { a.store.run(background); return nil })
+	group.Go(func() error { <-running.Done(); defer stop(); return a.drain(context.WithoutCancel(ctx), servers) })
 	a.health.Started()
 	a.log.InfoContext(ctx, "serving", "version", build().Version, "listen", data.Addr().String(),
 		"admin_listen", admin.Addr().String(), "portal", string(a.config.PortalAPIURL), "store", a.storeKind(),
@@ -80,7 +81,7 @@ func (a *application) server(handler http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       10 * time.Second,
+		ReadTimeout:       5 * time.Second, // shorter than the drain
 		WriteTimeout:      10*time.Second + 2*flightDeadline(a.config),
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
@@ -110,7 +111,10 @@ func (a *application) drain(ctx context.Context, servers *servers) error {
 		defer cancel()
 		err = servers.data.Shutdown(cut)
 	}
-	err = errors.Join(err, servers.admin.Close(), servers.data.Close())
+	if err != nil {
+		a.log.WarnContext(ctx, "connections cut off", "error", err)
+	}
+	err = errors.Join(servers.admin.Close(), servers.data.Close())
 	a.log.InfoContext(ctx, "ended")
 	return err
 }
@@ -119,22 +123,5 @@ func (a *application) close() {
 	a.portal.Close()
 	if err := a.store.close(); err != nil {
 		a.log.Warn("store not closed", "error", err)
-	}
-}
-
-// watchStore keeps the store's gauge true while no request looks at it.
-func (a *application) watchStore(ctx context.Context) {
-	if a.config.RedisURL.IsZero() {
-		return
-	}
-	ticks := time.NewTicker(watchEvery)
-	defer ticks.Stop()
-	for {
-		a.metrics.RedisUp(a.store.ping(ctx))
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticks.C:
-		}
 	}
 }

@@ -58,6 +58,9 @@ func (l logLevel) Level() slog.Level {
 	return slog.LevelInfo
 }
 
+// mostRequests is far above what Portal allows, and no more than a replica can keep in mind.
+const mostRequests = 100_000
+
 // Rate is a number of requests per period. The zero Rate is no limit.
 type Rate struct {
 	Requests int
@@ -73,7 +76,7 @@ func (r *Rate) UnmarshalText(text []byte) error {
 	number, unit, _ := strings.Cut(string(text), "/")
 	requests, err := strconv.ParseUint(number, 10, 31)
 	per := ratePeriod(unit)
-	if err != nil || requests == 0 || per == 0 {
+	if err != nil || requests == 0 || requests > mostRequests || per == 0 {
 		return errNotAllowed
 	}
 	*r = Rate{Requests: int(requests), Per: per}

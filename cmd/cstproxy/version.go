@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"github.com/urfave/cli/v3"
 
@@ -22,7 +23,7 @@ func build() proxy.Version {
 		return v
 	}
 	if v.Version == "" {
-		v.Version = info.Main.Version
+		v.Version = strings.Trim(info.Main.Version, "()") // it is (devel) without one, which no User-Agent may be
 	}
 	for _, s := range info.Settings {
 		if s.Key == "vcs.revision" {

@@ -3,129 +3,65 @@ package portal
 import (
 	"context"
 	"errors"
-	"fmt"
-	"sync"
 	"time"
 
 	"github.com/cstproxy/cstproxy/proxy/session"
 )
 
-// Limit is how many requests may leave in any stretch of time as long as Per. The zero Limit is none.
-type Limit struct {
-	Requests int
-	Per      time.Duration
+// Paced wraps a [session.Portal] so that requests leave within the fleet's budget. A mint or a registration waits for its
+// turn as long as half of the time that its caller has; a probe never waits, since its token is still live. Where Portal
+// itself says that it was too much, the whole fleet pauses.
+type Paced struct {
+	next   session.Portal
+	budget session.Budget
 }
 
-// BudgetParts is what a [Budget] is made of. Every field is required.
-type BudgetParts struct {
-	Next session.Portal
-	// Mint holds for minting and registering together, which Portal counts as one API; Probe for probing.
-	Mint, Probe Limit
-	Now         func() time.Time
+// NewPaced returns a Paced of next.
+func NewPaced(next session.Portal, budget session.Budget) *Paced {
+	return &Paced{next: next, budget: budget}
 }
 
-// Budget wraps a [session.Portal] so that no more requests leave this process than Portal allows: whoever comes too
-// early waits for its turn, first come first served. A turn that would come too late for the caller's deadline is
-// [session.ErrPortalRateLimited] at once, with the wait. A probe never waits: its token is still live.
-type Budget struct {
-	next        session.Portal
-	mint, probe *turns
-}
-
-// NewBudget returns a Budget made of parts.
-func NewBudget(parts BudgetParts) *Budget {
-	return &Budget{next: parts.Next, mint: newTurns(parts.Mint, parts.Now), probe: newTurns(parts.Probe, parts.Now)}
-}
+// patience is that of a caller without a deadline.
+const patience = 10 * time.Second
 
 // Mint implements [session.Portal].
-func (b *Budget) Mint(ctx context.Context, client session.ClientID, reason session.Reason) (session.Token, error) {
-	if err := b.mint.wait(ctx); err != nil {
+func (p *Paced) Mint(ctx context.Context, client session.ClientID, reason session.Reason) (session.Token, error) {
+	if err := p.budget.Wait(ctx, session.ClassMint, patienceOf(ctx)); err != nil {
 		return session.Token{}, err
 	}
-	return b.next.Mint(ctx, client, reason)
+	token, err := p.next.Mint(ctx, client, reason)
+	return token, p.heed(ctx, session.ClassMint, err)
 }
 
 // Register implements [session.Portal].
-func (b *Budget) Register(ctx context.Context, registration session.Registration) (session.Token, error) {
-	if err := b.mint.wait(ctx); err != nil {
+func (p *Paced) Register(ctx context.Context, registration session.Registration) (session.Token, error) {
+	if err := p.budget.Wait(ctx, session.ClassMint, patienceOf(ctx)); err != nil {
 		return session.Token{}, err
 	}
-	return b.next.Register(ctx, registration)
+	token, err := p.next.Register(ctx, registration)
+	return token, p.heed(ctx, session.ClassMint, err)
 }
 
 // Probe implements [session.Portal].
-func (b *Budget) Probe(ctx context.Context, token session.Token) error {
-	if wait := b.probe.reserve(0); wait > 0 {
-		return spent(wait)
+func (p *Paced) Probe(ctx context.Context, token session.Token) error {
+	if err := p.budget.Wait(ctx, session.ClassProbe, 0); err != nil {
+		return err
 	}
-	return b.next.Probe(ctx, token)
+	return p.heed(ctx, session.ClassProbe, p.next.Probe(ctx, token))
 }
 
-func spent(wait time.Duration) error {
-	return &session.RetryError{After: wait, Err: fmt.Errorf("%w: the next turn is in %s", session.ErrPortalRateLimited, wait)}
+// heed pauses the fleet if Portal said that it was too much.
+func (p *Paced) heed(ctx context.Context, class session.Class, err error) error {
+	if errors.Is(err, session.ErrPortalRateLimited) {
+		p.budget.Pause(ctx, class, session.RetryAfter(err))
+	}
+	return err
 }
 
-// turns hands out the moments at which requests leave. Each is at least the limit's Per, and some slack, after the one
-// that came Requests before it: that bounds every stretch of time, which a bucket that refills does not.
-type turns struct {
-	slack time.Duration
-	per   time.Duration
-	now   func() time.Time
-
-	mu sync.Mutex
-	// left is a ring of the latest moments given; next is the oldest of them.
-	left []time.Time
-	next int
-}
-
-// newTurns adds slack for what lies between a request's leaving and its arrival, which is when Portal counts.
-func newTurns(limit Limit, now func() time.Time) *turns {
-	return &turns{per: limit.Per, slack: limit.Per / 60, now: now, left: make([]time.Time, limit.Requests)}
-}
-
-// wait returns when the caller's turn has come. It leaves at least half of the time to ctx's deadline to the request.
-func (t *turns) wait(ctx context.Context) error {
-	patience := t.per
+// patienceOf leaves the other half to the request itself.
+func patienceOf(ctx context.Context) time.Duration {
 	if deadline, ok := ctx.Deadline(); ok {
-		patience = max(0, time.Until(deadline)/2)
+		return time.Until(deadline) / 2
 	}
-	wait := t.reserve(patience)
-	if wait > patience {
-		return spent(wait)
-	}
-	if wait <= 0 {
-		return nil
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		if errors.Is(ctx.Err(), context.Canceled) {
-			return ctx.Err()
-		}
-		return spent(wait)
-	}
-}
-
-// reserve takes the next turn if it comes within patience, and returns how long that is from now; else it takes
-// nothing, and returns how long it would have been.
-func (t *turns) reserve(patience time.Duration) time.Duration {
-	if len(t.left) == 0 {
-		return 0
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	now := t.now()
-	turn := now
-	if free := t.left[t.next].Add(t.per + t.slack); !t.left[t.next].IsZero() && free.After(now) {
-		turn = free
-	}
-	wait := turn.Sub(now)
-	if wait <= patience {
-		t.left[t.next] = turn
-		t.next = (t.next + 1) % len(t.left)
-	}
-	return wait
+	return patience
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -16,18 +17,21 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/cstproxy/cstproxy/cache"
 	"github.com/cstproxy/cstproxy/proxy/portal"
 	"github.com/cstproxy/cstproxy/proxy/portal/portaltest"
 	"github.com/cstproxy/cstproxy/proxy/session"
 )
 
 // newBudget returns a Budget with the same limit for all, by the clock of package time.
-func newBudget(next session.Portal, limit portal.Limit) *portal.Budget {
-	return portal.NewBudget(portal.BudgetParts{Next: next, Mint: limit, Probe: limit, Now: time.Now})
+func newBudget(next session.Portal, limit cache.Limit) *portal.Paced {
+	return portal.NewPaced(next, cache.NewBudget(cache.BudgetParts{
+		Limits: map[session.Class]cache.Limit{session.ClassMint: limit, session.ClassProbe: limit}, Log: slog.New(slog.DiscardHandler),
+	}))
 }
 
 // perMinute lets one request leave at once and the next after a minute and the slack of a second.
-var perMinute = portal.Limit{Requests: 1, Per: time.Minute}
+var perMinute = cache.Limit{Requests: 1, Per: time.Minute}
 
 const nextTurn = 61 * time.Second
 
@@ -49,7 +53,7 @@ type visit struct {
 }
 
 // visits lets the visitors come to a Budget with the limit, one after the other. It must run in a bubble.
-func visits(limit portal.Limit, visitors []visitor) []visit {
+func visits(limit cache.Limit, visitors []visitor) []visit {
 	next := &scripted{}
 	budget := newBudget(next, limit)
 	all := make([]visit, len(visitors))
@@ -94,11 +98,11 @@ func (v visitor) visit(p session.Portal, name string) visit {
 }
 
 // draw returns a limit, and visitors who come in crowds and in drips.
-func draw(t *rapid.T) (portal.Limit, []visitor) {
+func draw(t *rapid.T) (cache.Limit, []visitor) {
 	ms := func(least, most int, label string) time.Duration {
 		return time.Duration(rapid.IntRange(least, most).Draw(t, label)) * time.Millisecond
 	}
-	limit := portal.Limit{Requests: rapid.IntRange(1, 5).Draw(t, "requests"), Per: ms(60, 60_000, "per")}
+	limit := cache.Limit{Requests: rapid.IntRange(1, 5).Draw(t, "requests"), Per: ms(60, 60_000, "per")}
 	per := int(limit.Per.Milliseconds())
 	leavers := rapid.Bool().Draw(t, "some leave")
 	visitors := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) visitor {
@@ -149,7 +153,7 @@ func TestNoStretchOfTimeHoldsMoreRequestsThanTheLimit(t *testing.T) {
 }
 
 // check wants the visit to have ended in one of the three ways.
-func (v visit) check(r *rapid.T, i int, limit portal.Limit) {
+func (v visit) check(r *rapid.T, i int, limit cache.Limit) {
 	wait := session.RetryAfter(v.err)
 	switch {
 	case v.err == nil:
@@ -176,7 +180,7 @@ func (v visit) check(r *rapid.T, i int, limit portal.Limit) {
 }
 
 // checkNoIdleTurn wants nobody to have waited while fewer than the limit had left: all gone, none of them went away.
-func checkNoIdleTurn(r *rapid.T, limit portal.Limit, gone []visit) {
+func checkNoIdleTurn(r *rapid.T, limit cache.Limit, gone []visit) {
 	for i, v := range gone {
 		if v.left.Equal(v.came) {
 			continue
@@ -214,7 +218,7 @@ func TestPortalsOwnLimitIsNeverMet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const limit, callers = 200, 1000
 		sim := portaltest.New(portaltest.Options{AnyClient: true, RateLimit: limit})
-		budget := newBudget(inProcess{sim: sim}, portal.Limit{Requests: limit, Per: time.Minute})
+		budget := newBudget(inProcess{sim: sim}, cache.Limit{Requests: limit, Per: time.Minute})
 		began := time.Now()
 		var group sync.WaitGroup
 		for range callers {
@@ -278,7 +282,7 @@ func TestProbesHaveTurnsOfTheirOwn(t *testing.T) {
 func TestProbeNeverWaits(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(r *rapid.T) {
-		limit := portal.Limit{Requests: rapid.IntRange(1, 5).Draw(r, "requests"), Per: time.Minute}
+		limit := cache.Limit{Requests: rapid.IntRange(1, 5).Draw(r, "requests"), Per: time.Minute}
 		gaps := rapid.SliceOfN(rapid.IntRange(0, 40), 1, 60).Draw(r, "seconds between probes")
 		var departures []time.Time
 		var faults []string
@@ -360,7 +364,7 @@ func TestWhoComesBackWhenToldLeavesAtOnce(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
 					next := &scripted{}
-					budget := newBudget(next, portal.Limit{Requests: 3, Per: time.Minute})
+					budget := newBudget(next, cache.Limit{Requests: 3, Per: time.Minute})
 					hasty := func() error {
 						ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 						defer cancel()
@@ -417,7 +421,7 @@ func TestFirstToComeIsFirstToLeave(t *testing.T) {
 			{operation: portaltest.Mint, deadline: time.Hour, after: time.Millisecond},
 			{operation: portaltest.Register, deadline: 2 * time.Hour, after: time.Millisecond},
 		}, 10)
-		all := visits(portal.Limit{Requests: 2, Per: time.Minute}, visitors)
+		all := visits(cache.Limit{Requests: 2, Per: time.Minute}, visitors)
 		for i, v := range all[1:] {
 			if v.err != nil || v.left.Before(all[i].left) {
 				t.Errorf("%d left at %s, the one before it at %s: %v", i+1, v.left, all[i].left, v.err)
@@ -453,7 +457,7 @@ func TestNoLimitIsNone(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				next := &scripted{}
-				budget := newBudget(next, portal.Limit{})
+				budget := newBudget(next, cache.Limit{})
 				began := time.Now()
 				for range 1000 {
 					_, err := ask(t.Context(), budget, held)
@@ -512,7 +516,7 @@ func TestRetryPaysForItself(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				next := &scripted{fails: always(session.ErrPortalUnavailable)}
-				retry := portal.NewRetry(newBudget(next, portal.Limit{Requests: 3, Per: time.Minute}))
+				retry := seasoned(newBudget(next, cache.Limit{Requests: 3, Per: time.Minute}))
 				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 				defer cancel()
 				for _, want := range []error{session.ErrPortalUnavailable, session.ErrPortalRateLimited} {

@@ -3,6 +3,7 @@ package portal
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/failsafe-go/failsafe-go"
@@ -19,16 +20,19 @@ const (
 
 // Retry wraps a [session.Portal]: a mint or a probe that found Portal unavailable is repeated once. One that timed out
 // is not, since it has cost the caller its time; nor one that Portal told when to come back; nor ever a registration,
-// of which a second makes a second wallet.
+// of which a second makes a second wallet. Ten requests earn one repeat, so that a Portal in trouble gets a tenth more
+// at the most.
 type Retry struct {
-	next session.Portal
-	once failsafe.Executor[any]
+	next  session.Portal
+	once  failsafe.Executor[any]
+	extra *allowance
 }
 
 // NewRetry returns a Retry of next.
 func NewRetry(next session.Portal) *Retry {
-	return &Retry{next: next, once: failsafe.With(retrypolicy.NewBuilder[any]().
-		HandleIf(func(_ any, err error) bool { return mayPass(err) }).
+	extra := &allowance{}
+	return &Retry{next: next, extra: extra, once: failsafe.With(retrypolicy.NewBuilder[any]().
+		HandleIf(func(_ any, err error) bool { return mayPass(err) && extra.spend() }).
 		WithMaxRetries(1).WithRandomDelay(minRetryDelay, maxRetryDelay).ReturnLastFailure().Build())}
 }
 
@@ -60,6 +64,7 @@ func (r *Retry) Register(ctx context.Context, registration session.Registration)
 // do returns how the last attempt ended, even if ctx ended meanwhile: an answer is not lost for having come late. Only a
 // failure that may pass gives way to ctx's end.
 func (r *Retry) do(ctx context.Context, attempt func() error) error {
+	r.extra.earn()
 	var last error
 	err := r.once.WithContext(ctx).Run(func() error {
 		last = attempt()
@@ -72,4 +77,29 @@ func (r *Retry) do(ctx context.Context, attempt func() error) error {
 		return session.ErrPortalTimeout
 	}
 	return err
+}
+
+const (
+	// perRetry is how many requests earn one repeat.
+	perRetry = 10
+	// mostRetries bounds what is saved up in good times.
+	mostRetries = 10
+)
+
+// allowance is what is left for repeats, in parts of one.
+type allowance struct{ parts atomic.Int64 }
+
+func (a *allowance) earn() {
+	if a.parts.Add(1) > perRetry*mostRetries {
+		a.parts.Add(-1)
+	}
+}
+
+// spend reports whether there is one left, and takes it.
+func (a *allowance) spend() bool {
+	if a.parts.Add(-perRetry) < 0 {
+		a.parts.Add(perRetry)
+		return false
+	}
+	return true
 }

@@ -12,7 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/cstproxy/cstproxy/proxy/portal"
+	"github.com/cstproxy/cstproxy/cache"
 	"github.com/cstproxy/cstproxy/proxy/portal/portaltest"
 	"github.com/cstproxy/cstproxy/proxy/session"
 )
@@ -111,7 +111,7 @@ func TestOnlyWhatMayPassIsRepeatedAndOnlyOnce(t *testing.T) {
 						want = 1
 					}
 					next := &scripted{fails: always(tc.err)}
-					_, err := ask(t.Context(), portal.NewRetry(next), held)
+					_, err := ask(t.Context(), seasoned(next), held)
 					if err != tc.err { //nolint:errorlint // it must be untouched
 						t.Errorf("error %v, want %v", err, tc.err)
 					}
@@ -135,7 +135,7 @@ func TestSecondAttemptsAnswerCounts(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
 					next := &scripted{fails: []error{session.ErrPortalUnavailable, second}}
-					token, err := operations[operation](t.Context(), portal.NewRetry(next), held)
+					token, err := operations[operation](t.Context(), seasoned(next), held)
 					wantError(t, err, second)
 					if second == nil && token.Client != alice {
 						t.Errorf("token %+v", token)
@@ -155,7 +155,7 @@ func TestRetriesDoNotComeTogether(t *testing.T) {
 				var delays []time.Duration
 				for range 300 {
 					next := &scripted{fails: always(session.ErrPortalUnavailable), takes: time.Second}
-					_, err := operations[operation](t.Context(), portal.NewRetry(next), held)
+					_, err := operations[operation](t.Context(), seasoned(next), held)
 					wantError(t, err, session.ErrPortalUnavailable)
 					came := next.departures()
 					if len(came) != 2 {
@@ -189,7 +189,7 @@ func TestCallerWhoLeavesBeforeTheRetryEndsIt(t *testing.T) {
 					time.Sleep(40 * time.Millisecond)
 					cancel()
 				}()
-				_, err := operations[operation](ctx, portal.NewRetry(next), held)
+				_, err := operations[operation](ctx, seasoned(next), held)
 				wantError(t, err, context.Canceled)
 				if took := time.Since(began); took != 40*time.Millisecond {
 					t.Errorf("took %s", took)
@@ -213,7 +213,7 @@ func TestDeadlineBeforeTheRetryIsATimeout(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), 40*time.Millisecond)
 				defer cancel()
 				began := time.Now()
-				_, err := operations[operation](ctx, portal.NewRetry(next), held)
+				_, err := operations[operation](ctx, seasoned(next), held)
 				wantError(t, err, session.ErrPortalTimeout)
 				if took := time.Since(began); took != 40*time.Millisecond {
 					t.Errorf("took %s", took)
@@ -242,7 +242,7 @@ func TestAnswerThatComesWithTheEndOfTheCallersTimeIsKept(t *testing.T) {
 					left, leave := context.WithCancel(t.Context())
 					context.AfterFunc(late, leave)
 					for _, ctx := range []context.Context{late, left} {
-						token, err := ask(ctx, portal.NewRetry(&scripted{fails: []error{want}, takes: 2 * time.Second}), held)
+						token, err := ask(ctx, seasoned(&scripted{fails: []error{want}, takes: 2 * time.Second}), held)
 						wantError(t, err, want)
 						if err == nil && token.Client != alice {
 							t.Errorf("token %+v", token)
@@ -291,7 +291,7 @@ func TestRequestsThatArriveUnderEveryFault(t *testing.T) {
 					c = newClient(t, w.url, within(500*time.Millisecond))
 				}
 				w.sim.Inject(operation, tc.fault)
-				_, _ = ask(t.Context(), portal.NewRetry(c), w.token)
+				_, _ = ask(t.Context(), seasoned(c), w.token)
 				want := 1
 				if tc.repeats && operation != portaltest.Register {
 					want = 2
@@ -311,7 +311,7 @@ func TestTroubleOfAMomentIsNotNoticed(t *testing.T) {
 				t.Parallel()
 				w := newWorld(t)
 				w.sim.Inject(operation, portaltest.Fault{Kind: kind, Status: 503, Times: 1})
-				token, err := operations[operation](t.Context(), portal.NewRetry(w), w.token)
+				token, err := operations[operation](t.Context(), seasoned(w), w.token)
 				wantError(t, err, nil)
 				if !w.sim.Accepts(token.Secret.Reveal()) {
 					t.Error("Portal doesn't accept the token")
@@ -324,9 +324,9 @@ func TestTroubleOfAMomentIsNotNoticed(t *testing.T) {
 func TestWrappersPassOnWhatTheyAreAsked(t *testing.T) {
 	t.Parallel()
 	for name, wrap := range map[string]func(session.Portal) session.Portal{
-		"a retry": func(next session.Portal) session.Portal { return portal.NewRetry(next) },
+		"a retry": func(next session.Portal) session.Portal { return seasoned(next) },
 		"a budget": func(next session.Portal) session.Portal {
-			return newBudget(next, portal.Limit{Requests: 9, Per: time.Hour})
+			return newBudget(next, cache.Limit{Requests: 9, Per: time.Hour})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cstproxy/cstproxy/cache"
 	"github.com/cstproxy/cstproxy/proxy/portal"
 	"github.com/cstproxy/cstproxy/proxy/session"
 )
@@ -204,8 +205,8 @@ func TestWrappersAddNoSecret(t *testing.T) {
 	c := newClient(t, url, func(p *portal.Parts) {
 		p.Key = func() session.Secret { return session.NewSecret("canary-portal-api-key") }
 	})
-	limit := portal.Limit{Requests: 2, Per: time.Hour}
-	whole := portal.NewRetry(portal.NewBudget(portal.BudgetParts{Next: c, Mint: limit, Probe: limit, Now: time.Now}))
+	limit := cache.Limit{Requests: 2, Per: time.Hour}
+	whole := seasoned(newBudget(c, limit))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for _, want := range []error{session.ErrPortalUnavailable, session.ErrPortalRateLimited} {

@@ -179,3 +179,10 @@ func wantNothing(t *testing.T, token session.Token) {
 		t.Errorf("a token came with the error (-want +got):\n%s", diff)
 	}
 }
+
+// seasoned returns a Retry that has earned all the repeats it can.
+func seasoned(next session.Portal) *portal.Retry {
+	retry := portal.NewRetry(next)
+	retry.Earn(1000)
+	return retry
+}

@@ -5,20 +5,42 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync/atomic"
 	"time"
 )
 
 // Store keeps one token per client. A miss is the zero Token without an error. All methods are safe for concurrent use.
 type Store interface {
-	// Load returns the client's token, whether live or not. [ErrRecordUnreadable]: there is a record, but no token in it.
+	// Load returns the client's token, whether live or not; it may be what this replica saw a moment ago.
+	// [ErrRecordUnreadable]: there is a record, but no token in it.
 	Load(ctx context.Context, client ClientID) (Token, error)
-	// Save puts token in the place of whatever is kept for its client.
-	Save(ctx context.Context, token Token) error
-	// Slide moves ActiveAt forward to at (never back) if the token kept is id; the zero id is any.
-	Slide(ctx context.Context, client ClientID, id TokenID, at time.Time) (Match, error)
+	// Look is Load past all that this replica remembers.
+	Look(ctx context.Context, client ClientID) (Token, error)
+	// Commit puts token in the place of whatever is kept for its client, unless that has a higher fence: then it keeps
+	// that one, makes it suspect, and returns it. seen is the fence that was there when the lease was taken: if another
+	// is there now, two mints ran at once, and whichever token is kept is suspect.
+	Commit(ctx context.Context, token Token, seen uint64) (Token, error)
+	// Slide moves ActiveAt forward to move.At (never back) if the token kept is move.ID; the zero id is any.
+	Slide(ctx context.Context, move Move) (Match, error)
 	// Forget drops the client's token if it is id; the zero id is any.
 	Forget(ctx context.Context, client ClientID, id TokenID) (Match, error)
+}
+
+// Move is activity of a client's token.
+type Move struct {
+	Client ClientID
+	ID     TokenID
+	At     time.Time
+	// Clears: the request that this is about was sent knowing that the token was suspect, so that it is so no longer.
+	Clears bool
+}
+
+// Of returns t after the move, which is of that token.
+func (m Move) Of(t Token) Token {
+	if m.At.After(t.ActiveAt) {
+		t.ActiveAt = m.At
+	}
+	t.Suspect = t.Suspect && !m.Clears
+	return t
 }
 
 // Match says which token a compare-and-set found: only [MatchSame] changed anything.
@@ -53,6 +75,7 @@ const (
 // Parts is what a Broker is made of. Every field is required.
 type Parts struct {
 	Store     Store
+	Leaser    Leaser
 	Registry  Registry
 	Portal    Portal
 	Lifetime  Lifetime
@@ -66,17 +89,18 @@ type Parts struct {
 // Broker grants tokens. It is safe for concurrent use; [Broker.Close] ends it.
 type Broker struct {
 	parts         Parts
-	flights       *flights[ClientID, Grant]
+	mints         *flights[ClientID, Grant]
+	refreshes     *flights[ClientID, Grant]
 	registrations *flights[Registration, Grant]
-	// calmAt is the Unix time in ms until which no token that is still usable is refreshed, because Portal just failed to.
-	calmAt atomic.Int64
+	calm          calm
 }
 
 // NewBroker returns a Broker made of parts.
 func NewBroker(parts Parts) *Broker {
 	return &Broker{
 		parts:         parts,
-		flights:       newFlights[ClientID, Grant](parts.Log),
+		mints:         newFlights[ClientID, Grant](parts.Log),
+		refreshes:     newFlights[ClientID, Grant](parts.Log),
 		registrations: newFlights[Registration, Grant](parts.Log),
 	}
 }
@@ -84,8 +108,12 @@ func NewBroker(parts Parts) *Broker {
 // Close lets no new flight begin, waits for those under way until ctx ends, then cancels them and waits for their end.
 // Who waits for a canceled flight gets [ErrShuttingDown].
 func (b *Broker) Close(ctx context.Context) {
+	// All of them first: one that is under way may board another.
 	b.registrations.refuse()
-	b.flights.close(ctx)
+	b.refreshes.refuse()
+	b.mints.refuse()
+	b.mints.close(ctx)
+	b.refreshes.close(ctx)
 	b.registrations.close(ctx)
 }
 
@@ -108,14 +136,26 @@ const (
 // Sources lists every Source, for those who count by it.
 func Sources() []Source { return []Source{SourceCache, SourceRefresh, SourceMint} }
 
+// Scope says how far a request to Portal was shared.
+type Scope string
+
+// The scopes; the zero Scope is a request that was not shared.
+const (
+	ScopeProcess Scope = "process" // with a caller of this replica
+	ScopeFleet   Scope = "fleet"   // with a caller of another
+)
+
+// Scopes lists every Scope, for those who count by it.
+func Scopes() []Scope { return []Scope{ScopeProcess, ScopeFleet} }
+
 // Grant is a token handed out.
 type Grant struct {
 	Token  Token
 	Source Source
 	// Reason is why it was minted, if it was.
 	Reason Reason
-	// Collapsed: another caller's flight brought it.
-	Collapsed bool
+	// Shared says with whom it was shared, if another caller's request to Portal brought it.
+	Shared Scope
 	// At is the moment of the grant, by the Broker's clock.
 	At time.Time
 }
@@ -144,6 +184,16 @@ func (b *Broker) Grant(ctx context.Context, ask Ask) (Grant, error) {
 // lookup loads the client's token. A failing store counts as an empty one (unless it must not), here and nowhere else.
 func (b *Broker) lookup(ctx context.Context, client ClientID) (Token, error) {
 	token, err := b.parts.Store.Load(ctx, client)
+	return b.found(ctx, client, token, err)
+}
+
+// look is lookup past all that this replica remembers.
+func (b *Broker) look(ctx context.Context, client ClientID) (Token, error) {
+	token, err := b.parts.Store.Look(ctx, client)
+	return b.found(ctx, client, token, err)
+}
+
+func (b *Broker) found(ctx context.Context, client ClientID, token Token, err error) (Token, error) {
 	switch {
 	case err == nil:
 		return token, nil

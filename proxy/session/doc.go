@@ -16,7 +16,7 @@
 //  4. ActiveAt moves forward only, and only for a request that Portal is known to have accepted (or, if so configured,
 //     is assumed to have).
 //  5. A token is forgotten by its id: never a newer one in its place.
-//  6. One flight per client and process. It belongs to the Broker, not to the caller that started it, has its own
+//  6. One flight per client, process and purpose: to mint, or to refresh. It belongs to the Broker, not to the caller that started it, has its own
 //     deadline, and looks into the store again before it asks Portal.
 //  7. A live token is served whatever the store or Portal does, unless the caller's explicit need can't be met.
 //  8. A secret leaves through Secret.Reveal alone.

@@ -36,6 +36,10 @@ var (
 
 	// ErrStoreUnavailable: the token store can't be reached, and the answer depends on it. May be retried.
 	ErrStoreUnavailable = errors.New("the token store is unavailable")
+	// ErrLeaseBusy: another replica holds the lease.
+	ErrLeaseBusy = errors.New("another replica holds the lease")
+	// ErrLeaseLost: the lease ran out or is somebody else's.
+	ErrLeaseLost = errors.New("the lease is lost")
 	// ErrRecordUnreadable: the store holds something under the client's key, but no token. It counts as a miss.
 	ErrRecordUnreadable = errors.New("the stored record is unreadable")
 	// ErrShuttingDown: this replica is about to end. May be retried, at another.

@@ -105,10 +105,13 @@ func (l Lifetime) ExpiresAt(t Token) time.Time {
 	return window
 }
 
-// Live reports whether t may be handed out at now.
+// Live reports whether t may be handed out at now, by its dates.
 func (l Lifetime) Live(t Token, now time.Time) bool {
 	return !t.IsZero() && now.Before(l.ExpiresAt(t).Add(-l.SafetyMargin))
 }
+
+// Usable reports whether t may be handed out at now without asking Portal first.
+func (l Lifetime) Usable(t Token, now time.Time) bool { return l.Live(t, now) && !l.doubtful(t, now) }
 
 // Decide says what a fetch at now does with t. It is pure, and it is the only place where the rule stands.
 func (l Lifetime) Decide(t Token, now time.Time, need Need) Decision {
@@ -135,20 +138,37 @@ func (l Lifetime) lost(t Token, now time.Time, need Need) Reason {
 
 // extend says how to serve a live t whose window is wide enough for the need.
 func (l Lifetime) extend(t Token, now time.Time, need Need) Action {
-	if !l.ExpiresAt(t).Before(l.RefreshableUntil(t)) {
+	switch {
+	case l.doubtful(t, now):
+		return Refresh
+	case !l.ExpiresAt(t).Before(l.RefreshableUntil(t)):
 		return Serve // it lives as long as it ever can
+	case l.Refresh == RefreshAssume:
+		return l.assume(t, now, need)
 	}
 	left := l.ExpiresAt(t).Sub(now)
 	short := left < l.life(need)
 	switch {
-	case l.Refresh == RefreshAssume && (short || now.Sub(t.ActiveAt) >= l.SlideStep()):
-		return Slide
 	case short && (l.Refresh == RefreshProbe || need.Explicit):
 		return Refresh
 	case l.Refresh == RefreshProbe && left < l.IdleTTL/2:
 		return ServeAndExtend
 	}
 	return Serve
+}
+
+// assume takes the fetch for activity, which is worth a write once in a while, or if the need asks for it.
+func (l Lifetime) assume(t Token, now time.Time, need Need) Action {
+	if l.ExpiresAt(t).Sub(now) < l.life(need) || now.Sub(t.ActiveAt) >= l.SlideStep() {
+		return Slide
+	}
+	return Serve
+}
+
+// doubtful reports whether only Portal can say that t is alive: it may have been killed by another mint, or was dated
+// by a clock that runs ahead of this one, so that its dates say nothing.
+func (l Lifetime) doubtful(t Token, now time.Time) bool {
+	return t.Suspect || t.ActiveAt.After(now.Add(l.SafetyMargin))
 }
 
 // life returns the least life left that meets the need.

@@ -2,37 +2,61 @@ package session
 
 import (
 	"context"
+	"crypto/rand"
+	"errors"
 	"time"
 )
 
+// order is what a mint is for: why, in the place of which token, and under which lease.
+type order struct {
+	old    TokenID
+	reason Reason
+	lease  Lease
+}
+
 // mint is the only path on which Portal is asked for another token of a client it knows.
-func (b *Broker) mint(ctx context.Context, client ClientID, old TokenID, reason Reason) (Grant, error) {
+func (b *Broker) mint(ctx context.Context, client ClientID, order order) (Grant, error) {
 	// First, so that the dead token is gone even if the mint fails. If it is gone already, the callers look again: another
 	// may have taken its place, or nobody may ask for one any more.
-	if reason == Rejected && b.drop(ctx, client, old) != MatchSame {
+	if order.reason == Rejected && b.drop(ctx, client, order.old) != MatchSame {
 		return Grant{}, nil
 	}
 	sent := b.now()
 	asking, cancel := context.WithTimeout(ctx, b.parts.Deadline)
 	defer cancel()
-	token, err := b.parts.Portal.Mint(asking, client, reason)
+	token, err := b.parts.Portal.Mint(asking, client, order.reason)
 	if err != nil {
-		return Grant{}, err
+		return Grant{}, timely(ctx, err)
 	}
-	b.parts.Log.InfoContext(ctx, "minted", "client", client, "token_id", token.ID, "reason", reason)
-	grant := b.keep(ctx, token, sent)
-	grant.Reason = reason
-	return grant, nil
+	b.parts.Log.InfoContext(ctx, "minted", "client", client, "token_id", token.ID, "reason", order.reason)
+	token.Fence = order.lease.Fence
+	grant, err := b.keep(context.WithoutCancel(ctx), token, sent, order.lease.Seen)
+	grant.Reason = order.reason
+	return grant, err
+}
+
+// timely names a request that was cut off because its lease was about to be lost.
+func timely(ctx context.Context, err error) error {
+	if errors.Is(err, context.Canceled) && errors.Is(context.Cause(ctx), ErrLeaseLost) {
+		return ErrLeaseLost
+	}
+	return err
 }
 
 // keep dates a token that Portal just made and stores it. sent is when the request left, so never later than Portal's
-// own date. A store that fails costs a mint later, not this caller's token.
-func (b *Broker) keep(ctx context.Context, token Token, sent time.Time) Grant {
+// own date. A store that fails costs a mint later, not this caller's token. What is granted is what is kept: it may be
+// a newer token that was there, or be suspect, in which case the callers look again.
+func (b *Broker) keep(ctx context.Context, token Token, sent time.Time, seen uint64) (Grant, error) {
 	token.MintedAt, token.ActiveAt = sent, sent
-	if err := b.parts.Store.Save(ctx, token); err != nil {
+	kept, err := b.parts.Store.Commit(ctx, token, seen)
+	if err != nil {
 		b.parts.Log.WarnContext(ctx, "token not stored", "client", token.Client, "token_id", token.ID, "error", err)
+		return Grant{Token: token, Source: SourceMint}, nil
 	}
-	return Grant{Token: token, Source: SourceMint}
+	if kept.Suspect {
+		b.parts.Log.WarnContext(ctx, "two mints at once", "client", token.Client, "token_id", token.ID, "kept_token_id", kept.ID)
+	}
+	return Grant{Token: kept, Source: SourceMint}, nil
 }
 
 // drop forgets a token that Portal refuses, and no other. It returns which one it found; a store that fails does not know
@@ -45,3 +69,5 @@ func (b *Broker) drop(ctx context.Context, client ClientID, dead TokenID) Match 
 	}
 	return match
 }
+
+func newOwner() string { return rand.Text() }

@@ -71,11 +71,11 @@ type noting struct {
 	changed map[session.ClientID]time.Time
 }
 
-func (s *noting) Save(ctx context.Context, token session.Token) error {
+func (s *noting) Commit(ctx context.Context, token session.Token, seen uint64) (session.Token, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.changed[token.Client] = time.Now()
-	return s.Store.Save(ctx, token)
+	return s.Store.Commit(ctx, token, seen)
 }
 
 func (s *noting) Forget(ctx context.Context, client session.ClientID, id session.TokenID) (session.Match, error) {
@@ -388,7 +388,7 @@ func newFleet(t *rapid.T) *fleet {
 	}
 	for range replicas {
 		f.replicas = append(f.replicas, session.NewBroker(session.Parts{
-			Store: store, Registry: store, Portal: f.line, Lifetime: life, StoreDown: session.StoreDownMint,
+			Store: store, Leaser: store, Registry: store, Portal: f.line, Lifetime: life, StoreDown: session.StoreDownMint,
 			Deadline: deadline, Now: time.Now, Log: slog.New(slog.DiscardHandler),
 		}))
 	}

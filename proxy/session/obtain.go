@@ -8,8 +8,6 @@ import (
 const (
 	// usableWait is how long a caller who could be served at once waits for something better.
 	usableWait = time.Second
-	// calm is how long usable tokens are left alone after Portal failed to refresh one.
-	calm = time.Second
 	// maxRounds bounds how often a caller whose need others' flights did not meet tries again; two is the most it takes
 	// unless tokens are forgotten as fast as they are made.
 	maxRounds = 4
@@ -17,22 +15,53 @@ const (
 
 // obtain gets a token that the store alone could not give: one flight per client, and as many rounds as it takes for
 // a flight to bring what this caller needs.
-func (b *Broker) obtain(ctx context.Context, ask Ask, found Token) (Grant, error) {
-	if b.usable(found, ask.Need) && b.calmed() {
-		return Grant{Token: found, Source: SourceCache, At: b.now()}, nil
+func (b *Broker) obtain(ctx context.Context, ask Ask, token Token) (Grant, error) {
+	if b.usable(token, ask.Need) && b.calm.holds(ask.Client, b.now()) {
+		return Grant{Token: token, Source: SourceCache, At: b.now()}, nil
 	}
 	for range maxRounds {
-		f, led := b.flights.join(ctx, ask.Client, func(ctx context.Context) (Grant, error) { return b.fly(ctx, ask) })
+		f, led := b.board(ctx, ask, b.parts.Lifetime.Decide(token, b.now(), ask.Need).Action)
 		grant, err := b.await(ctx, f, ask)
 		if err != nil {
 			return b.fallBack(ctx, ask, err)
 		}
 		if b.serves(grant, ask.Need) {
-			grant.Collapsed, grant.At = !led, b.now()
-			return grant, nil
+			return b.handOut(grant, landing{led}), nil
+		}
+		if token, err = b.next(ctx, ask.Client, grant.Token); err != nil {
+			return Grant{}, err
 		}
 	}
 	return b.fallBack(ctx, ask, ErrPortalUnavailable)
+}
+
+// next returns what to go on with after a flight that brought token, or none.
+func (b *Broker) next(ctx context.Context, client ClientID, token Token) (Token, error) {
+	if token.IsZero() {
+		return b.look(ctx, client)
+	}
+	return token, nil
+}
+
+// board joins the flight that the action asks for, or starts it. Mints fly apart from refreshes, so that who needs
+// another token never waits for a request with the old one.
+func (b *Broker) board(ctx context.Context, ask Ask, action Action) (f *flight[Grant], led bool) {
+	if action == Mint {
+		return b.mints.join(ctx, ask.Client, func(ctx context.Context) (Grant, error) { return b.flyToMint(ctx, ask) })
+	}
+	return b.refreshes.join(ctx, ask.Client, func(ctx context.Context) (Grant, error) { return b.flyToRefresh(ctx, ask) })
+}
+
+// landing is how a caller came by what a flight brought: it led the flight, or joined another's.
+type landing struct{ led bool }
+
+// handOut dates a grant, and says with whom it was shared.
+func (b *Broker) handOut(grant Grant, by landing) Grant {
+	if !by.led && grant.Shared == "" {
+		grant.Shared = ScopeProcess
+	}
+	grant.At = b.now()
+	return grant
 }
 
 // await returns what the flight brought. A caller who could be served at once does not wait for long.
@@ -58,23 +87,50 @@ func (b *Broker) await(ctx context.Context, f *flight[Grant], ask Ask) (Grant, e
 	}
 }
 
-// fly is the work of a flight. It looks again, since another flight may have landed after the caller looked.
-func (b *Broker) fly(ctx context.Context, ask Ask) (Grant, error) {
-	token, err := b.lookup(ctx, ask.Client)
+// flyToMint is the work of a flight that gets another token. It looks again, past this replica's memory, since another
+// flight or another replica may have been faster.
+func (b *Broker) flyToMint(ctx context.Context, ask Ask) (Grant, error) {
+	token, err := b.look(ctx, ask.Client)
 	if err != nil {
 		return Grant{}, err
 	}
 	now := b.now()
-	decision := b.parts.Lifetime.Decide(token, now, ask.Need)
-	switch decision.Action {
+	switch action := b.parts.Lifetime.Decide(token, now, ask.Need).Action; {
+	case action == Mint:
+		return b.lead(ctx, ask, token)
+	case action >= ServeAndExtend:
+		return Grant{Token: token, Source: SourceCache, At: now}, nil
+	}
+	return Grant{}, nil // it wants a refresh by now: the callers look again
+}
+
+// flyToRefresh is the work of a flight that makes the token last. It looks again as well.
+func (b *Broker) flyToRefresh(ctx context.Context, ask Ask) (Grant, error) {
+	token, err := b.look(ctx, ask.Client)
+	if err != nil {
+		return Grant{}, err
+	}
+	now := b.now()
+	switch b.parts.Lifetime.Decide(token, now, ask.Need).Action {
 	case Mint:
-		return b.mint(ctx, ask.Client, token.ID, decision.Reason)
+		return b.changePlanes(ctx, ask)
 	case Refresh, ServeAndExtend:
 		return b.refresh(ctx, token)
 	case Slide:
 		return b.slide(ctx, token)
 	}
 	return Grant{Token: token, Source: SourceCache, At: now}, nil
+}
+
+// changePlanes gets another token for a flight that found that it needs one.
+func (b *Broker) changePlanes(ctx context.Context, ask Ask) (Grant, error) {
+	f, _ := b.board(ctx, ask, Mint)
+	select {
+	case <-f.done:
+		return f.value, f.err
+	case <-ctx.Done():
+		return Grant{}, ctx.Err()
+	}
 }
 
 // serves reports whether what a flight brought is what this caller needs; a flight led by somebody else may bring less.
@@ -115,8 +171,5 @@ func (b *Broker) fallBack(ctx context.Context, ask Ask, err error) (Grant, error
 func (b *Broker) usable(t Token, need Need) bool {
 	life, now := b.parts.Lifetime, b.now()
 	met := !need.Explicit || life.ExpiresAt(t).Sub(now) >= need.Life
-	return met && t.ID != need.Rejected && life.Live(t, now)
+	return met && t.ID != need.Rejected && life.Usable(t, now)
 }
-
-// calmed reports whether Portal failed to refresh a token a moment ago.
-func (b *Broker) calmed() bool { return b.now().UnixMilli() < b.calmAt.Load() }

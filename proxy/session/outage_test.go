@@ -72,6 +72,10 @@ func (s afterLoad) Load(ctx context.Context, client session.ClientID) (session.T
 	return s.Store.Load(ctx, client)
 }
 
+func (s afterLoad) Look(ctx context.Context, client session.ClientID) (session.Token, error) {
+	return s.Load(ctx, client)
+}
+
 func TestCallerWhoLeftIsNotToldOfTheStore(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -99,9 +103,13 @@ func (s tornStore) Load(ctx context.Context, client session.ClientID) (session.T
 	return s.Store.Load(ctx, client)
 }
 
-func (s tornStore) Save(ctx context.Context, token session.Token) error {
+func (s tornStore) Look(ctx context.Context, client session.ClientID) (session.Token, error) {
+	return s.Load(ctx, client)
+}
+
+func (s tornStore) Commit(ctx context.Context, token session.Token, seen uint64) (session.Token, error) {
 	s.torn.Store(false)
-	return s.Store.Save(ctx, token)
+	return s.Store.Commit(ctx, token, seen)
 }
 
 func TestUnreadableRecordIsAMissWhateverTheMode(t *testing.T) {
@@ -133,18 +141,18 @@ type unwilling struct {
 	save, slide, forget error
 }
 
-func (s unwilling) Save(ctx context.Context, token session.Token) error {
+func (s unwilling) Commit(ctx context.Context, token session.Token, seen uint64) (session.Token, error) {
 	if s.save != nil {
-		return s.save
+		return session.Token{}, s.save
 	}
-	return s.Store.Save(ctx, token)
+	return s.Store.Commit(ctx, token, seen)
 }
 
-func (s unwilling) Slide(ctx context.Context, client session.ClientID, id session.TokenID, at time.Time) (session.Match, error) {
+func (s unwilling) Slide(ctx context.Context, move session.Move) (session.Match, error) {
 	if s.slide != nil {
 		return session.MatchNone, s.slide
 	}
-	return s.Store.Slide(ctx, client, id, at)
+	return s.Store.Slide(ctx, move)
 }
 
 func (s unwilling) Forget(ctx context.Context, client session.ClientID, id session.TokenID) (session.Match, error) {
@@ -278,7 +286,9 @@ func TestTokenReplacedDuringItsRefreshIsNotServed(t *testing.T) {
 		var later session.Token
 		w = newWorld(t, onProbe(func(ctx context.Context) error {
 			later = sessiontest.NewToken(alice, time.Now())
-			return w.store.Save(ctx, later)
+			later.Fence = 2
+			_, err := w.store.Commit(ctx, later, 1)
+			return err
 		}))
 		token := w.aged(short)
 		for _, g := range w.crowd(20, session.Need{}) {
@@ -294,7 +304,7 @@ func TestTokenReplacedDuringItsRefreshIsNotServed(t *testing.T) {
 // contrary is a store that loads what it then denies to have.
 type contrary struct{ *sessiontest.Store }
 
-func (contrary) Slide(context.Context, session.ClientID, session.TokenID, time.Time) (session.Match, error) {
+func (contrary) Slide(context.Context, session.Move) (session.Match, error) {
 	return session.MatchNone, nil
 }
 

@@ -15,12 +15,22 @@ func (b *Broker) refresh(ctx context.Context, token Token) (Grant, error) {
 	switch err := b.parts.Portal.Probe(asking, token); {
 	case errors.Is(err, ErrTokenRejected):
 		b.parts.Log.InfoContext(ctx, "token rejected", "client", token.Client, "token_id", token.ID)
-		return b.mint(ctx, token.Client, token.ID, Rejected)
+		return b.replace(ctx, token)
 	case err != nil:
-		b.calmAt.Store(b.now().Add(calm).UnixMilli())
+		b.calm.fall(token.Client, b.now(), err)
 		return Grant{}, err
 	}
 	return b.moved(ctx, token, sent, SourceRefresh)
+}
+
+// replace gets another token for the one that Portal refuses, unless that is gone already: then nobody may ask for one
+// any more, and whoever does looks again.
+func (b *Broker) replace(ctx context.Context, dead Token) (Grant, error) {
+	now, err := b.look(ctx, dead.Client)
+	if err != nil || (now.ID != dead.ID && now.IsZero()) {
+		return Grant{}, err
+	}
+	return b.changePlanes(ctx, Ask{Client: dead.Client, Need: Need{Rejected: dead.ID}})
 }
 
 // slide takes the fetch itself for activity (refresh mode assume).
@@ -31,26 +41,24 @@ func (b *Broker) slide(ctx context.Context, token Token) (Grant, error) {
 // moved records that token was active at the given time. If another has taken its place meanwhile, or it was
 // forgotten, it grants nothing, and the callers look again.
 func (b *Broker) moved(ctx context.Context, token Token, at time.Time, source Source) (Grant, error) {
-	match, err := b.parts.Store.Slide(ctx, token.Client, token.ID, at)
+	move := Move{Client: token.Client, ID: token.ID, At: at, Clears: token.Suspect && source == SourceRefresh}
+	match, err := b.parts.Store.Slide(ctx, move)
 	switch {
 	case err != nil:
 		b.parts.Log.WarnContext(ctx, "activity not stored", "client", token.Client, "token_id", token.ID, "error", err)
 	case match != MatchSame:
 		return Grant{}, nil
 	}
-	if at.After(token.ActiveAt) {
-		token.ActiveAt = at
-	}
-	return Grant{Token: token, Source: source, At: at}, nil
+	return Grant{Token: move.Of(token), Source: source, At: at}, nil
 }
 
 // extendBehind refreshes a client's token in the background, unless that is under way or just failed.
 func (b *Broker) extendBehind(ctx context.Context, client ClientID) {
-	if b.calmed() {
+	if b.calm.holds(client, b.now()) {
 		return
 	}
-	b.flights.join(ctx, client, func(ctx context.Context) (Grant, error) {
-		grant, err := b.fly(ctx, Ask{Client: client})
+	b.refreshes.join(ctx, client, func(ctx context.Context) (Grant, error) {
+		grant, err := b.flyToRefresh(ctx, Ask{Client: client})
 		if err != nil {
 			// Logged here, since most often nobody waits for it.
 			b.parts.Log.WarnContext(ctx, "token not refreshed", "client", client, "error", err)

@@ -59,9 +59,7 @@ func (b *Broker) Register(ctx context.Context, registration Registration) (Grant
 	})
 	select {
 	case <-f.done:
-		grant := f.value
-		grant.Collapsed, grant.At = !led, b.now()
-		return grant, f.err
+		return b.handOut(f.value, landing{led}), f.err
 	case <-ctx.Done():
 		return Grant{}, ctx.Err()
 	}
@@ -76,7 +74,7 @@ func (b *Broker) register(ctx context.Context, registration Registration) (Grant
 		return Grant{}, err
 	}
 	b.parts.Log.InfoContext(ctx, "registered", "client", token.Client, "token_id", token.ID)
-	return b.keep(ctx, token, sent), nil
+	return b.keep(ctx, token, sent, 0)
 }
 
 // registerOnce registers under a claim on the key, or grants a token of the client that the key made before.

@@ -71,7 +71,7 @@ func TestTokenThatCameWithTheClientIsKept(t *testing.T) {
 				w.portal.Delay = 3 * time.Second
 				sent := time.Now().UTC()
 				made := w.register(w.Broker, session.Registration{AccountAbstracted: true, Key: key})
-				if made.Source != session.SourceMint || !made.At.Equal(sent.Add(3*time.Second)) || made.Collapsed {
+				if made.Source != session.SourceMint || !made.At.Equal(sent.Add(3*time.Second)) || made.Shared != "" {
 					t.Errorf("registered as %+v", made)
 				}
 				if !made.Token.MintedAt.Equal(sent) || !made.Token.ActiveAt.Equal(sent) || !made.Token.AccountAbstracted {
@@ -115,11 +115,11 @@ func TestRegistrationsWithOneKeyMakeOneClient(t *testing.T) {
 					if grant.Token.ID != all[0].Token.ID || grant.Token.Client != all[0].Token.Client {
 						t.Fatalf("one got a token of %s, another one of %s", grant.Token.Client, all[0].Token.Client)
 					}
-					if !grant.Collapsed {
+					if grant.Shared == "" {
 						led++
 					}
 				}
-				if last.Token.Client != all[0].Token.Client || last.Source != session.SourceCache || last.Collapsed {
+				if last.Token.Client != all[0].Token.Client || last.Source != session.SourceCache || last.Shared != "" {
 					t.Errorf("repeated: a token of %s from %s, want one of %s from cache", last.Token.Client, last.Source, all[0].Token.Client)
 				}
 				if led != replicas {
@@ -260,7 +260,7 @@ func TestCallerWhoLeavesDoesNotCancelTheRegistration(t *testing.T) {
 		if _, err := w.Register(leaving, keyed("key")); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("register: %v", err)
 		}
-		if again := w.register(w.Broker, keyed("key")); !again.Collapsed {
+		if again := w.register(w.Broker, keyed("key")); again.Shared == "" {
 			t.Error("the repeat did not join what was under way")
 		}
 		w.register(w.replica(), keyed("key"))

@@ -77,7 +77,7 @@ func TestRejectionIsHeardWhileARefreshIsUnderWay(t *testing.T) {
 		w.portal.Delay = 400 * time.Millisecond
 		w.fetch(session.Need{})
 		w.settled().fetch(session.Need{Rejected: token.ID}).wantMinted(t, session.Rejected, token.ID)
-		w.wantProbes(1)
+		w.settled().wantProbes(1)
 		w.wantMints(session.Absent, session.Rejected)
 	})
 }
@@ -90,8 +90,8 @@ func TestRejectedTokenIsNotServedToTheImpatient(t *testing.T) {
 		w.fetch(session.Need{})
 		g := w.settled().fetch(session.Need{Rejected: token.ID})
 		g.wantMinted(t, session.Rejected, token.ID)
-		if g.took != 3*time.Second {
-			t.Errorf("granted after %s", g.took)
+		if g.took != 0 {
+			t.Errorf("granted after %s: it waited for the refresh of a token that it knows to be dead", g.took)
 		}
 	})
 }
@@ -183,6 +183,64 @@ func TestTokenThatTookTheDeadOnesPlaceIsServed(t *testing.T) {
 		w.wantMints(session.Absent, session.Rejected)
 		if w.stored().ID != faster.ID {
 			t.Error("another token took the place of the faster one's")
+		}
+	})
+}
+
+// A background refresh of the old token is no reason to wait for the new one.
+func TestRefreshThatHangsDoesNotDelayAMint(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, onProbe(func(ctx context.Context) error {
+			<-ctx.Done()
+			return session.ErrPortalTimeout
+		}))
+		token := w.aged(due)
+		w.fetch(session.Need{}).want(t, session.SourceCache, token.ID, 0)
+		g := w.settled().fetch(session.Need{Rejected: token.ID})
+		g.wantMinted(t, session.Rejected, token.ID)
+		if g.took != 0 {
+			t.Errorf("it took %s", g.took)
+		}
+	})
+}
+
+// choosy has no good answer for one client's token.
+type choosy struct {
+	session.Portal
+	trouble session.ClientID
+}
+
+func (p choosy) Probe(ctx context.Context, token session.Token) error {
+	if token.Client == p.trouble {
+		return session.ErrPortalBadResponse
+	}
+	return p.Portal.Probe(ctx, token)
+}
+
+// One client's bad token must not let the others go idle.
+func TestOneClientsTroubleLeavesTheRefreshOfOthersAlone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const carol session.ClientID = "carol"
+		w := newWorld(t, func(p *session.Parts) { p.Portal = choosy{p.Portal, carol} })
+		troubled := session.Ask{Client: carol}
+		token := w.aged(due)
+		if _, err := w.Grant(t.Context(), troubled); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(due)
+		w.fetch(session.Need{}).wantMinted(t, session.IdleExpired, token.ID)
+		time.Sleep(due)
+		for range 3 {
+			if _, err := w.Grant(t.Context(), troubled); err != nil {
+				t.Error(err)
+			}
+			w.fetch(session.Need{})
+			synctest.Wait()
+		}
+		if got := w.stored().ActiveAt; !got.Equal(time.Now().UTC()) {
+			t.Errorf("active at %s, want now, %s", got, time.Now().UTC())
 		}
 	})
 }

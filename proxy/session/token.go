@@ -78,6 +78,11 @@ type Token struct {
 	MintedAt time.Time
 	// ActiveAt is when the latest request left that Portal is known to have accepted with it; the mint counts.
 	ActiveAt time.Time
+	// Fence orders mints of one client: of two tokens the one with the higher fence was minted under the later lease.
+	Fence uint64
+	// Suspect: another mint ran at the same time, which may have killed this token. Portal must be asked before it is
+	// handed out.
+	Suspect bool
 }
 
 // IsZero reports whether there is no token.

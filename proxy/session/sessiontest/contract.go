@@ -38,6 +38,12 @@ func TestStore(t *testing.T, open func(*testing.T) session.Store) {
 		"forget of any token drops the one there":               forgetAny,
 		"concurrent slides leave the latest":                    slidesRace,
 		"a token forgotten does not come back by a slide":       noReturn,
+		"a late commit is refused, and makes suspect":           lateRefused,
+		"a commit that overlapped another is suspect":           overlapSuspect,
+		"a commit on what its lease saw is not suspect":         inOrder,
+		"a token minted without a lease is suspect over others": aloneSuspect,
+		"a commit of the same token again changes nothing":      sameAgain,
+		"only a slide that clears it ends a suspicion":          clearsSuspicion,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -51,10 +57,18 @@ func newClient() session.ClientID { return session.ClientID("c" + rand.Text()[:2
 func saved(t *testing.T, store session.Store) session.Token {
 	t.Helper()
 	token := NewToken(newClient(), time.Now())
-	if err := store.Save(t.Context(), token); err != nil {
-		t.Fatalf("save: %v", err)
-	}
+	commit(t, store, token, 0)
 	return token
+}
+
+// commit commits the token and returns what is kept.
+func commit(t *testing.T, store session.Store, token session.Token, seen uint64) session.Token {
+	t.Helper()
+	kept, err := store.Commit(t.Context(), token, seen)
+	if err != nil {
+		t.Fatalf("commit: %v", err)
+	}
+	return kept
 }
 
 func wantLoaded(t *testing.T, store session.Store, client session.ClientID, want session.Token) {
@@ -94,9 +108,8 @@ func laterTakesPlace(t *testing.T, store session.Store) {
 	token := saved(t, store)
 	later := NewToken(token.Client, time.Now().Add(time.Second))
 	later.AccountAbstracted = false
-	if err := store.Save(t.Context(), later); err != nil {
-		t.Fatalf("save: %v", err)
-	}
+	later.Fence = token.Fence + 1
+	commit(t, store, later, token.Fence)
 	wantLoaded(t, store, token.Client, later)
 }
 
@@ -109,32 +122,32 @@ func clientsApart(t *testing.T, store session.Store) {
 func slidesForward(t *testing.T, store session.Store) {
 	token := saved(t, store)
 	token.ActiveAt = token.ActiveAt.Add(time.Millisecond)
-	wantMatch(t, session.MatchSame)(store.Slide(t.Context(), token.Client, token.ID, token.ActiveAt))
+	wantMatch(t, session.MatchSame)(store.Slide(t.Context(), session.Move{Client: token.Client, ID: token.ID, At: token.ActiveAt}))
 	wantLoaded(t, store, token.Client, token)
 }
 
 func neverBack(t *testing.T, store session.Store) {
 	token := saved(t, store)
-	wantMatch(t, session.MatchSame)(store.Slide(t.Context(), token.Client, token.ID, token.ActiveAt.Add(-time.Millisecond)))
+	wantMatch(t, session.MatchSame)(store.Slide(t.Context(), session.Move{Client: token.Client, ID: token.ID, At: token.ActiveAt.Add(-time.Millisecond)}))
 	wantLoaded(t, store, token.Client, token)
 }
 
 func slideOther(t *testing.T, store session.Store) {
 	token, other := saved(t, store), NewToken("c", time.Now())
-	wantMatch(t, session.MatchOther)(store.Slide(t.Context(), token.Client, other.ID, token.ActiveAt.Add(time.Minute)))
+	wantMatch(t, session.MatchOther)(store.Slide(t.Context(), session.Move{Client: token.Client, ID: other.ID, At: token.ActiveAt.Add(time.Minute)}))
 	wantLoaded(t, store, token.Client, token)
 }
 
 func slideNone(t *testing.T, store session.Store) {
 	token := NewToken(newClient(), time.Now())
-	wantMatch(t, session.MatchNone)(store.Slide(t.Context(), token.Client, token.ID, token.ActiveAt))
+	wantMatch(t, session.MatchNone)(store.Slide(t.Context(), session.Move{Client: token.Client, ID: token.ID, At: token.ActiveAt}))
 	wantLoaded(t, store, token.Client, session.Token{})
 }
 
 func slideAny(t *testing.T, store session.Store) {
 	token := saved(t, store)
 	token.ActiveAt = token.ActiveAt.Add(time.Minute)
-	wantMatch(t, session.MatchSame)(store.Slide(t.Context(), token.Client, session.TokenID{}, token.ActiveAt))
+	wantMatch(t, session.MatchSame)(store.Slide(t.Context(), session.Move{Client: token.Client, ID: session.TokenID{}, At: token.ActiveAt}))
 	wantLoaded(t, store, token.Client, token)
 }
 
@@ -164,7 +177,7 @@ func slidesRace(t *testing.T, store session.Store) {
 	for i := range racers {
 		group.Go(func() {
 			at := token.ActiveAt.Add(time.Duration(i+1) * time.Millisecond)
-			wantMatch(t, session.MatchSame)(store.Slide(t.Context(), token.Client, token.ID, at))
+			wantMatch(t, session.MatchSame)(store.Slide(t.Context(), session.Move{Client: token.Client, ID: token.ID, At: at}))
 		})
 	}
 	group.Wait()
@@ -175,6 +188,6 @@ func slidesRace(t *testing.T, store session.Store) {
 func noReturn(t *testing.T, store session.Store) {
 	token := saved(t, store)
 	wantMatch(t, session.MatchSame)(store.Forget(t.Context(), token.Client, token.ID))
-	wantMatch(t, session.MatchNone)(store.Slide(t.Context(), token.Client, token.ID, token.ActiveAt.Add(time.Second)))
+	wantMatch(t, session.MatchNone)(store.Slide(t.Context(), session.Move{Client: token.Client, ID: token.ID, At: token.ActiveAt.Add(time.Second)}))
 	wantLoaded(t, store, token.Client, session.Token{})
 }

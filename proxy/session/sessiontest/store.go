@@ -12,15 +12,21 @@ import (
 // ErrStoreDown is what a [Store] returns while it is down.
 var ErrStoreDown = errors.New("the store is down")
 
-// Store is a [session.Store] and a [session.Registry] in a map. The zero Store is empty and works.
+// Store is a [session.Store], a [session.Leaser] and a [session.Registry] in maps. The zero Store is empty and works.
 type Store struct {
 	mu sync.Mutex
 	// tokens :: client -> token
 	tokens map[session.ClientID]session.Token
 	// registrations :: key -> what became of it
 	registrations map[string]registration
-	down          error
-	loads         int
+	// leases :: client -> the lease that holds, by the clock of package time
+	leases map[session.ClientID]held
+	// fences :: client -> the latest fence
+	fences map[session.ClientID]uint64
+	// watchers :: client -> those who wait for it
+	watchers map[session.ClientID]map[chan struct{}]bool
+	down     error
+	loads    int
 }
 
 type registration struct {
@@ -53,28 +59,34 @@ func (s *Store) Load(_ context.Context, client session.ClientID) (session.Token,
 	return s.tokens[client], nil
 }
 
-// Save implements [session.Store].
-func (s *Store) Save(_ context.Context, token session.Token) error {
+// Look implements [session.Store].
+func (s *Store) Look(ctx context.Context, client session.ClientID) (session.Token, error) {
+	return s.Load(ctx, client)
+}
+
+// Commit implements [session.Store].
+func (s *Store) Commit(_ context.Context, token session.Token, seen uint64) (session.Token, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.down != nil {
-		return s.down
+		return session.Token{}, s.down
 	}
 	if s.tokens == nil {
 		s.tokens = map[session.ClientID]session.Token{}
 	}
-	s.tokens[token.Client] = token
-	return nil
+	kept := session.Kept(s.tokens[token.Client], token, seen, s.fences[token.Client])
+	s.tokens[token.Client] = kept
+	s.tell(token.Client)
+	return kept, nil
 }
 
 // Slide implements [session.Store].
-func (s *Store) Slide(_ context.Context, client session.ClientID, id session.TokenID, at time.Time) (session.Match, error) {
+func (s *Store) Slide(_ context.Context, move session.Move) (session.Match, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	match, err := s.match(client, id)
-	if token := s.tokens[client]; match == session.MatchSame && at.After(token.ActiveAt) {
-		token.ActiveAt = at
-		s.tokens[client] = token
+	match, err := s.match(move.Client, move.ID)
+	if match == session.MatchSame {
+		s.tokens[move.Client] = move.Of(s.tokens[move.Client])
 	}
 	return match, err
 }

@@ -1,0 +1,23 @@
+-- Takes the lease on a client's mint, with a fence: a number higher than any commit or lease before it.
+-- KEYS[1] the lease, KEYS[2] the fence, KEYS[3] the record
+-- ARGV    owner, hold in ms, how long to remember the fence in ms
+-- returns nothing if it is busy, else the fence and that of the record there (0 = none)
+local owner = redis.call('GET', KEYS[1])
+local record = redis.pcall('GET', KEYS[3]) -- an error if it is no string
+local seen = 0
+if type(record) == 'string' and #record > 50 and record:byte(1) == 1 then
+  seen = struct.unpack('>I8', record, 42)
+end
+if seen > 2 ^ 50 then
+  seen = 0 -- it is torn
+end
+if owner and owner ~= ARGV[1] then
+  return {}
+end
+local fence = tonumber(redis.call('GET', KEYS[2]) or '0')
+if not owner or fence == 0 then
+  fence = math.max(fence, seen) + 1
+  redis.call('SET', KEYS[2], string.format('%.0f', fence), 'PX', ARGV[3])
+end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return {string.format('%.0f', fence), string.format('%.0f', seen)}

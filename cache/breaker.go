@@ -1,0 +1,133 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/failsafe-go/failsafe-go/circuitbreaker"
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	// failuresToOpen is how many commands, one after the other, fail before Redis is left alone: two time-outs are what a
+	// request may lose to a hung Redis.
+	failuresToOpen = 2
+	// openFor only backs up the monitor, which closes the breaker as soon as Redis answers again.
+	openFor = 5 * time.Second
+)
+
+// ErrBreakerOpen is what a command gets while Redis is left alone, at once.
+var ErrBreakerOpen = errors.New("redis failed a moment ago and is left alone")
+
+// Breaker keeps a Redis that fails from costing each request a time-out. It is a [redis.Hook] over every command; the
+// [Monitor] goes past it and closes it.
+type Breaker struct {
+	circuit circuitbreaker.CircuitBreaker[any]
+	// failedAt is when the latest failure that counted was seen, in Unix ns.
+	failedAt atomic.Int64
+}
+
+// NewBreaker returns a closed Breaker.
+func NewBreaker() *Breaker {
+	return &Breaker{circuit: circuitbreaker.NewBuilder[any]().
+		WithFailureThreshold(failuresToOpen).WithSuccessThreshold(1).WithDelay(openFor).Build()}
+}
+
+// IsOpen reports whether Redis is being left alone.
+func (b *Breaker) IsOpen() bool { return !b.circuit.IsClosed() }
+
+type pastBreaker struct{}
+
+// past marks commands that show whether Redis is back.
+func past(ctx context.Context) context.Context { return context.WithValue(ctx, pastBreaker{}, true) }
+
+// DialHook implements [redis.Hook].
+func (b *Breaker) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+// ProcessHook implements [redis.Hook].
+func (b *Breaker) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := b.guard(ctx, func(ctx context.Context) error { return next(ctx, cmd) })
+		if errors.Is(err, ErrBreakerOpen) {
+			cmd.SetErr(err)
+		}
+		return err
+	}
+}
+
+// ProcessPipelineHook implements [redis.Hook].
+func (b *Breaker) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		err := b.guard(ctx, func(ctx context.Context) error { return next(ctx, cmds) })
+		for _, cmd := range cmds {
+			if errors.Is(err, ErrBreakerOpen) {
+				cmd.SetErr(err)
+			}
+		}
+		return err
+	}
+}
+
+type insideBreaker struct{}
+
+// guard counts a command once: the greeting on a connection that it needs comes by here too, and says nothing of
+// whether Redis can serve (a read-only replica is greeted anew for every write that it refuses).
+func (b *Breaker) guard(ctx context.Context, command func(context.Context) error) error {
+	if ctx.Value(insideBreaker{}) != nil {
+		return command(ctx)
+	}
+	if !b.admits(ctx) {
+		return ErrBreakerOpen
+	}
+	began := time.Now()
+	err := command(context.WithValue(ctx, insideBreaker{}, true))
+	b.note(ctx, began, err)
+	return err
+}
+
+func (b *Breaker) admits(ctx context.Context) bool {
+	return ctx.Value(pastBreaker{}) != nil || b.circuit.TryAcquirePermit()
+}
+
+func (b *Breaker) note(ctx context.Context, began time.Time, err error) {
+	switch {
+	case ctx.Value(pastBreaker{}) != nil && !isDown(ctx, err):
+		b.circuit.Close()
+	case isDown(ctx, err):
+		b.failed(began)
+	case b.circuit.IsHalfOpen() && err != nil && errors.Is(ctx.Err(), context.Canceled):
+		b.circuit.RecordFailure()
+	case errors.Is(err, redis.ErrPoolTimeout), err != nil && errors.Is(ctx.Err(), context.Canceled):
+		// A crowd here, or a caller who left: neither says anything of Redis.
+	default:
+		b.circuit.RecordSuccess()
+	}
+}
+
+// failed counts a failure, unless another was seen while this command ran: what fails at once is one failure, and may
+// be no more than this machine having stood still.
+func (b *Breaker) failed(began time.Time) {
+	before := b.failedAt.Load()
+	if began.UnixNano() <= before || !b.failedAt.CompareAndSwap(before, time.Now().UnixNano()) {
+		return
+	}
+	b.circuit.RecordFailure()
+}
+
+// isDown tells a Redis that can't serve from one that answers, if only with an error, and from a caller who left.
+func isDown(ctx context.Context, err error) bool {
+	var network net.Error
+	switch {
+	case err == nil, errors.Is(err, redis.Nil), errors.Is(ctx.Err(), context.Canceled), errors.Is(err, redis.ErrPoolTimeout):
+		return false
+	case redis.IsReadOnlyError(err), redis.IsLoadingError(err), redis.IsMasterDownError(err), redis.IsClusterDownError(err):
+		return true
+	case errors.As(err, &network), errors.Is(err, context.DeadlineExceeded):
+		return true
+	}
+	var answered redis.Error
+	return !errors.As(err, &answered)
+}

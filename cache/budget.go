@@ -1,0 +1,180 @@
+package cache
+
+import (
+	"context"
+	"crypto/rand"
+	_ "embed"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/cstproxy/cstproxy/proxy/session"
+)
+
+// Pauses that Portal did not ask for in so many seconds grow from the first to the longest.
+const (
+	firstPause   = time.Second
+	longestPause = time.Minute
+)
+
+var (
+	//go:embed turn.lua
+	turnSource string
+	//go:embed pause.lua
+	pauseSource string
+
+	turnScript  = redis.NewScript(turnSource)
+	pauseScript = redis.NewScript(pauseSource)
+)
+
+// Limit is how many requests may leave in any stretch of time as long as Per. The zero Limit is none.
+type Limit struct {
+	Requests int
+	Per      time.Duration
+}
+
+// BudgetParts is what a [Budget] is made of. Limits and Log are required; without a Client it is that of a replica on
+// its own.
+type BudgetParts struct {
+	Client redis.UniversalClient
+	Prefix string
+	// Replicas returns how many share the budget, as last known.
+	Replicas func() int
+	Limits   map[session.Class]Limit
+	Log      *slog.Logger
+}
+
+// Budget is the fleet's [session.Budget], counted in Redis by Redis's clock. While Redis fails, each replica takes its
+// share of it, as the fleet was last known.
+type Budget struct {
+	parts BudgetParts
+	// alone :: class -> the turns that this replica took
+	alone map[session.Class]*turns
+}
+
+// errOddAnswer: whatever answers is not the script.
+var errOddAnswer = errors.New("it answered with something else")
+
+// NewBudget returns a Budget made of parts.
+func NewBudget(parts BudgetParts) *Budget {
+	alone := map[session.Class]*turns{}
+	for class, limit := range parts.Limits {
+		alone[class] = newTurns(limit.Requests, limit.Per)
+	}
+	return &Budget{parts: parts, alone: alone}
+}
+
+// Wait implements [session.Budget].
+func (b *Budget) Wait(ctx context.Context, class session.Class, patience time.Duration) error {
+	end, name := time.Now().Add(patience), rand.Text()
+	for {
+		left := max(time.Until(end), 0)
+		wait, err := b.reserve(ctx, class, name, left)
+		switch {
+		case err != nil:
+			return err
+		case wait > left:
+			return spent(wait)
+		case wait == 0:
+			return nil
+		}
+		switch err := sleep(ctx, wait); {
+		case errors.Is(err, context.Canceled):
+			return err
+		case err != nil:
+			return spent(wait)
+		}
+		if b.paused(ctx, class) == 0 {
+			return nil
+		}
+		// Paused since: all that waited would leave at once when it ends. Take another turn.
+	}
+}
+
+func spent(wait time.Duration) error {
+	return &session.RetryError{After: wait, Err: fmt.Errorf("%w: the next turn is in %s", session.ErrPortalRateLimited, wait)}
+}
+
+func sleep(ctx context.Context, wait time.Duration) error {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// reserve takes the next turn of the fleet, or of this replica's share while Redis fails.
+func (b *Budget) reserve(ctx context.Context, class session.Class, name string, patience time.Duration) (time.Duration, error) {
+	limit := b.parts.Limits[class]
+	if b.parts.Client != nil {
+		wait, err := b.reserveShared(ctx, class, name, patience)
+		if err == nil {
+			return wait, nil
+		}
+		if errors.Is(ctx.Err(), context.Canceled) {
+			return 0, ctx.Err()
+		}
+		b.parts.Log.WarnContext(ctx, "budget counted by this replica alone", "class", string(class), "error", err)
+		limit.Requests = b.alone[class].share(time.Now(), limit.Requests, b.parts.Replicas())
+	}
+	return b.alone[class].reserve(time.Now(), limit.Requests, patience), nil
+}
+
+func (b *Budget) reserveShared(ctx context.Context, class session.Class, name string, patience time.Duration) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, opTimeout)
+	defer cancel()
+	limit := b.parts.Limits[class]
+	window := limit.Per + slackOf(limit.Per)
+	answer, err := turnScript.Run(ctx, b.parts.Client, []string{b.key(class, "turns"), b.key(class, "pause")},
+		limit.Requests, window.Milliseconds(), patience.Milliseconds(), name).Int64Slice()
+	if err == nil && len(answer) != 2 {
+		err = errOddAnswer
+	}
+	if err != nil {
+		return 0, fmt.Errorf("reserve a turn: %w", err)
+	}
+	now, wait := time.Now(), time.Duration(answer[0])*time.Millisecond
+	if wait <= patience {
+		b.alone[class].note(now.Add(wait))
+	}
+	b.alone[class].heard(now, int(answer[1]))
+	return wait, nil
+}
+
+// Pause implements [session.Budget].
+func (b *Budget) Pause(ctx context.Context, class session.Class, wait time.Duration) {
+	paused := b.alone[class].pause(time.Now(), wait)
+	if b.parts.Client == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), opTimeout)
+	defer cancel()
+	err := pauseScript.Run(ctx, b.parts.Client, []string{b.key(class, "pause"), b.key(class, "strikes")},
+		wait.Milliseconds(), firstPause.Milliseconds(), longestPause.Milliseconds()).Err()
+	b.parts.Log.WarnContext(ctx, "paused", "class", string(class), "seconds", paused.Seconds(), "shared", err == nil)
+}
+
+func (b *Budget) paused(ctx context.Context, class session.Class) time.Duration {
+	alone := b.alone[class].pausedFor(time.Now())
+	if b.parts.Client == nil {
+		return alone
+	}
+	ctx, cancel := context.WithTimeout(ctx, opTimeout)
+	defer cancel()
+	left, err := b.parts.Client.PTTL(ctx, b.key(class, "pause")).Result()
+	if err != nil {
+		return alone
+	}
+	return max(left, 0) // there is none: PTTL is negative
+}
+
+// key braces the class, so that in a cluster its keys live in one slot.
+func (b *Budget) key(class session.Class, kind string) string {
+	return b.parts.Prefix + ":{budget-" + string(class) + "}:" + kind
+}

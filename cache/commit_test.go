@@ -1,0 +1,295 @@
+package cache_test
+
+import (
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/cstproxy/cstproxy/cache"
+	"github.com/cstproxy/cstproxy/cache/redistest"
+	"github.com/cstproxy/cstproxy/proxy/session"
+	"github.com/cstproxy/cstproxy/proxy/session/sessiontest"
+)
+
+// model is what one client's keys are to be, by the pure rule.
+type model struct {
+	t      *testing.T
+	server *redistest.Server
+	store  *cache.Redis
+	client session.ClientID
+
+	kept   session.Token
+	latest uint64
+	holder string
+	// leases are all that were ever taken, lost ones too; the zero one is none.
+	leases []session.Lease
+	// tokens are all that were ever committed.
+	tokens []session.Token
+}
+
+func (m *model) acquire(t *rapid.T) {
+	owner := rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "owner")
+	lease, err := m.store.Acquire(m.t.Context(), m.client, owner)
+	if m.holder != "" && m.holder != owner {
+		if !errors.Is(err, session.ErrLeaseBusy) {
+			t.Fatalf("%s acquired %+v, %v; %s holds it", owner, lease, err, m.holder)
+		}
+		return
+	}
+	if m.holder == "" || m.latest == 0 {
+		m.latest = max(m.latest, m.kept.Fence) + 1
+	}
+	m.holder = owner
+	if err != nil || lease.Fence != m.latest || lease.Seen != m.kept.Fence {
+		t.Fatalf("%s acquired %+v, %v; want fence %d, seen %d", owner, lease, err, m.latest, m.kept.Fence)
+	}
+	m.leases = append(m.leases, lease)
+}
+
+func (m *model) letGo(t *rapid.T) {
+	lease := rapid.SampledFrom(m.leases).Draw(t, "lease")
+	must(m.t, m.store.LetGo(m.t.Context(), session.Lease{Client: m.client, Owner: lease.Owner}))
+	if lease.Owner == m.holder {
+		m.holder = ""
+	}
+}
+
+func (m *model) runOut(*rapid.T) {
+	m.server.Do("DEL", leaseOf(m.client))
+	m.holder = ""
+}
+
+func (m *model) forgetFence(*rapid.T) {
+	m.server.Do("DEL", "p:{"+string(m.client)+"}:fence")
+	m.latest = 0
+}
+
+func (m *model) commit(t *rapid.T) {
+	lease := rapid.SampledFrom(m.leases).Draw(t, "lease")
+	minted := time.Duration(rapid.IntRange(-5, 5).Draw(t, "minted")) * time.Minute
+	token := sessiontest.NewToken(m.client, time.Now().Add(minted))
+	token.Fence = lease.Fence
+	m.commits(t, token, lease.Seen)
+}
+
+func (m *model) commitAgain(t *rapid.T) {
+	token := rapid.SampledFrom(m.tokens).Draw(t, "token")
+	m.commits(t, token, rapid.SampledFrom(m.leases).Draw(t, "lease").Seen)
+}
+
+func (m *model) commits(t *rapid.T, token session.Token, seen uint64) {
+	m.tokens = append(m.tokens, token)
+	m.kept = session.Kept(m.kept, token, seen, m.latest)
+	got, err := m.store.Commit(m.t.Context(), token, seen)
+	if diff := cmp.Diff(m.kept, got); diff != "" || err != nil {
+		t.Fatalf("commit: %v, kept (-want +got):\n%s", err, diff)
+	}
+}
+
+// id draws a token id: that of the token kept, another, or any.
+func (m *model) id(t *rapid.T) session.TokenID {
+	return rapid.SampledFrom([]session.TokenID{m.kept.ID, newToken(m.client).ID, {}}).Draw(t, "id")
+}
+
+func (m *model) match(id session.TokenID) session.Match {
+	switch {
+	case m.kept.IsZero():
+		return session.MatchNone
+	case !id.IsZero() && id != m.kept.ID:
+		return session.MatchOther
+	}
+	return session.MatchSame
+}
+
+func (m *model) slide(t *rapid.T) {
+	at := m.kept.ActiveAt.Add(time.Duration(rapid.IntRange(-100, 100).Draw(t, "by")) * time.Millisecond)
+	if m.kept.IsZero() {
+		at = time.Now()
+	}
+	move := session.Move{Client: m.client, ID: m.id(t), At: at, Clears: rapid.Bool().Draw(t, "clears")}
+	want := m.match(move.ID)
+	if want == session.MatchSame {
+		m.kept = move.Of(m.kept)
+	}
+	if got, err := m.store.Slide(m.t.Context(), move); got != want || err != nil {
+		t.Fatalf("slide = %v, %v; want %v", got, err, want)
+	}
+}
+
+func (m *model) forget(t *rapid.T) {
+	id := m.id(t)
+	want := m.match(id)
+	if want == session.MatchSame {
+		m.kept = session.Token{}
+	}
+	if got, err := m.store.Forget(m.t.Context(), m.client, id); got != want || err != nil {
+		t.Fatalf("forget = %v, %v; want %v", got, err, want)
+	}
+}
+
+func (m *model) check(t *rapid.T) {
+	got, err := m.store.Look(m.t.Context(), m.client)
+	if diff := cmp.Diff(m.kept, got); diff != "" || err != nil {
+		t.Fatalf("look: %v, token (-want +got):\n%s", err, diff)
+	}
+	if m.kept.IsZero() {
+		return
+	}
+	want := portal().ExpiresAt(m.kept).UnixMilli()
+	if expires := m.server.Do("PEXPIRETIME", keyOf(m.client)); expires != want {
+		t.Fatalf("the record expires at %v, its token at %d", expires, want)
+	}
+}
+
+func TestRedisKeepsWhatTheRuleSaysWhateverHappens(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	store := open(t, server.URL(), "p")
+	rapid.Check(t, func(rt *rapid.T) {
+		client := newClient()
+		m := &model{
+			t: t, server: server, store: store, client: client,
+			leases: []session.Lease{{}}, tokens: []session.Token{newToken(client)},
+		}
+		rt.Repeat(map[string]func(*rapid.T){
+			"acquire": m.acquire, "let go": m.letGo, "run out": m.runOut, "forget the fence": m.forgetFence,
+			"commit": m.commit, "commit more": m.commit, "commit again": m.commitAgain,
+			"slide": m.slide, "forget": m.forget, "": m.check,
+		})
+	})
+}
+
+func TestRefusedCommitLeavesTheExpiryAsItIs(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	store := open(t, server.URL(), "p")
+	token, late := newToken(alice), newToken(alice)
+	token.Fence, late.Fence = 2, 1
+	token.ActiveAt, token.MintedAt = token.ActiveAt.Add(-hour), token.MintedAt.Add(-hour)
+	save(t, store, token)
+	want := server.Do("PEXPIRETIME", keyOf(alice))
+	kept, err := store.Commit(t.Context(), late, 0)
+	if err != nil || kept.ID != token.ID || !kept.Suspect {
+		t.Errorf("kept %+v, %v; want the newer token, suspect", kept, err)
+	}
+	if got := server.Do("PEXPIRETIME", keyOf(alice)); got != want {
+		t.Errorf("the record expires at %v, did at %v", got, want)
+	}
+}
+
+// asked is an operation on one client's record, kept what came of it. A load has no token.
+type (
+	asked struct {
+		token session.Token
+		seen  uint64
+	}
+	kept struct {
+		id      session.TokenID
+		fence   uint64
+		minted  int64
+		suspect bool
+	}
+)
+
+func keptOf(t session.Token) kept {
+	return kept{id: t.ID, fence: t.Fence, minted: t.MintedAt.UnixMilli(), suspect: t.Suspect}
+}
+
+// register is a register that holds what the rule says, one operation after the other.
+func register() porcupine.Model {
+	return porcupine.Model{
+		Init: func() any { return session.Token{} },
+		Step: func(state, input, output any) (bool, any) {
+			old, op := state.(session.Token), input.(asked)
+			if !op.token.IsZero() {
+				old = session.Kept(old, op.token, op.seen, 0)
+			}
+			return keptOf(old) == output.(kept), old
+		},
+		Equal: func(a, b any) bool { return keptOf(a.(session.Token)) == keptOf(b.(session.Token)) },
+	}
+}
+
+func TestCommitsAndLoadsAreLinearizable(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	stores := []*cache.Redis{open(t, server.URL(), "p"), open(t, server.URL(), "p"), open(t, server.URL(), "p")}
+	var history []porcupine.Operation
+	for range 20 {
+		history = record(t, stores)
+		if !porcupine.CheckOperations(register(), history) {
+			t.Fatal("a history is not linearizable")
+		}
+	}
+	last := history[len(history)-1].Output.(kept)
+	for name, corrupt := range map[string]func(kept) kept{
+		"another token is kept": func(k kept) kept { k.id = newToken(alice).ID; return k },
+		"nothing is kept":       func(kept) kept { return keptOf(session.Token{}) },
+		"the fence went back":   func(k kept) kept { k.fence--; return k },
+		"the suspicion is gone": func(k kept) kept { k.suspect = !k.suspect; return k },
+	} {
+		t.Run("refused: "+name, func(t *testing.T) {
+			t.Parallel()
+			corrupted := slices.Clone(history)
+			corrupted[len(corrupted)-1].Output = corrupt(last)
+			if porcupine.CheckOperations(register(), corrupted) {
+				t.Error("a corrupted history was accepted")
+			}
+		})
+	}
+}
+
+// record has several callers commit and load one client's token at once, and returns what they saw; the last operation
+// is a load after all others.
+func record(t *testing.T, stores []*cache.Redis) []porcupine.Operation {
+	t.Helper()
+	const callers, each = 5, 8
+	client, began := newClient(), time.Now()
+	fences := rand.Perm(callers * each)
+	var mu sync.Mutex
+	var history []porcupine.Operation
+	run := func(caller int, op asked) {
+		store, call := stores[caller%len(stores)], time.Since(began)
+		var token session.Token
+		var err error
+		if op.token.IsZero() {
+			token, err = store.Look(t.Context(), client)
+		} else {
+			token, err = store.Commit(t.Context(), op.token, op.seen)
+		}
+		if err != nil {
+			t.Errorf("an operation of a Redis that is well: %v", err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		history = append(history, porcupine.Operation{
+			ClientId: caller, Input: op, Output: keptOf(token), Call: int64(call), Return: int64(time.Since(began)),
+		})
+	}
+	var group sync.WaitGroup
+	for caller := range callers {
+		group.Go(func() {
+			for i := range each {
+				fence := fences[caller*each+i]
+				token := newToken(client)
+				token.Fence = uint64(fence / 2) // 0 is without a lease
+				switch fence % 4 {
+				case 0:
+					run(caller, asked{})
+				default:
+					run(caller, asked{token: token, seen: uint64(max(fence/2-1, 0))})
+				}
+			}
+		})
+	}
+	group.Wait()
+	run(callers, asked{})
+	return history
+}

@@ -1,0 +1,68 @@
+package cache_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/cstproxy/cstproxy/cache"
+	"github.com/cstproxy/cstproxy/cache/redistest"
+)
+
+// redisTime returns the server's own time.
+func redisTime(t *testing.T, server *redistest.Server) time.Time {
+	t.Helper()
+	micros, _ := server.Do("EVAL", "local t = redis.call('TIME') return tonumber(t[1]) * 1000000 + tonumber(t[2])", 0).(int64)
+	return time.UnixMicro(micros)
+}
+
+func TestMonitorKeepsRedisTime(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	client := connect(t, server.URL())
+	monitor := newMonitor(client, "replica")
+	await(t, "a look", func() bool { return monitor.Look(t.Context()) == nil })
+	// The shared clock may be behind by the time that the answer took, never ahead.
+	now := monitor.Now()
+	if after := redisTime(t, server); now.After(after.Add(time.Millisecond)) || after.Sub(now) > 5*time.Second {
+		t.Errorf("the shared clock says %s, Redis %s", now, after)
+	}
+	server.Kill()
+	if monitor.Look(t.Context()) == nil {
+		t.Error("a look at a dead Redis went well")
+	}
+	before := monitor.Now()
+	await(t, "the shared clock to go on without Redis", func() bool { return monitor.Now().After(before) })
+	if got := monitor.Replicas(); got != 1 {
+		t.Errorf("%d replicas while Redis is down, want what was last known", got)
+	}
+}
+
+func TestMonitorCountsTheReplicasThatAreThere(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	client := connect(t, server.URL())
+	one, two, three := newMonitor(client, "one"), newMonitor(client, "two"), newMonitor(client, "three")
+	if got := one.Replicas(); got != 1 {
+		t.Errorf("%d replicas before the first look, want this one", got)
+	}
+	for _, monitor := range []*cache.Monitor{one, two, three, one} {
+		await(t, "a look", func() bool { return monitor.Look(t.Context()) == nil })
+	}
+	if got := one.Replicas(); got != 3 {
+		t.Errorf("%d replicas, want 3", got)
+	}
+	server.Do("ZINCRBY", "p:{fleet}:replicas", -4*time.Second.Microseconds(), "three")
+	must(t, one.Look(t.Context()))
+	if got := one.Replicas(); got != 3 {
+		t.Errorf("%d replicas 4 s after the last word of one, want 3", got)
+	}
+	server.Do("ZINCRBY", "p:{fleet}:replicas", -time.Second.Microseconds(), "three")
+	must(t, one.Look(t.Context()))
+	if got := one.Replicas(); got != 2 {
+		t.Errorf("%d replicas 5 s after the last word of one, want 2", got)
+	}
+	must(t, three.Look(t.Context()))
+	if got := three.Replicas(); got != 3 {
+		t.Errorf("%d replicas once it is back, want 3", got)
+	}
+}

@@ -1,0 +1,216 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/cstproxy/cstproxy/proxy/session"
+)
+
+// TierMeter is what a [Tier] reports its lookups to.
+type TierMeter interface {
+	// MemoryHit counts a lookup that memory answered.
+	MemoryHit()
+	// MemoryMiss counts one that it did not.
+	MemoryMiss()
+}
+
+// TierParts is what a [Tier] is made of. Every field is required.
+type TierParts struct {
+	// Store is the one that the fleet shares.
+	Store    session.Store
+	Lifetime session.Lifetime
+	// Entries bounds the tokens remembered; the least used go first.
+	Entries int
+	// TTL is how long a token is served from memory without looking into the store; 0 is never while the store answers.
+	TTL   time.Duration
+	Now   func() time.Time
+	Meter TierMeter
+}
+
+// Tier remembers, in front of the store that the fleet shares, what this replica saw of it: for the TTL it answers in
+// the store's place, and while the store fails for as long as a token lives. What the store could not be told is told
+// when it is back.
+type Tier struct {
+	parts  TierParts
+	tokens *otter.Cache[session.ClientID, remembered]
+	// looks lets those who miss one client at once share a look.
+	looks singleflight.Group
+	// era counts the times that everything remembered became old at once, drops the times that one client's did.
+	era, drops atomic.Uint64
+	// owing: the store may have to be told something.
+	owing atomic.Bool
+}
+
+// remembered is a client's token as this replica last saw it; the zero token, that it was forgotten.
+type remembered struct {
+	token session.Token
+	seen  time.Time
+	era   uint64
+	// unsaved: the store could not be told of it, nor of base, the fence that was there when its lease was taken.
+	unsaved bool
+	base    uint64
+	// forgotten is the token that the store could not be told to forget.
+	forgotten session.TokenID
+}
+
+// NewTier returns an empty Tier.
+func NewTier(parts TierParts) *Tier {
+	return &Tier{parts: parts, tokens: otter.Must(&otter.Options[session.ClientID, remembered]{
+		MaximumSize: parts.Entries,
+		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[session.ClientID, remembered]) time.Duration {
+			if e.Value.token.IsZero() {
+				return parts.Lifetime.IdleTTL
+			}
+			return max(parts.Lifetime.ExpiresAt(e.Value.token).Sub(parts.Now()), 1)
+		}),
+	})}
+}
+
+// Close ends the goroutines.
+func (t *Tier) Close() error {
+	t.tokens.StopAllGoroutines()
+	return nil
+}
+
+// Doubt makes everything remembered old: messages may have been missed. It is served only while the store fails.
+func (t *Tier) Doubt() { t.era.Add(1) }
+
+// Drop drops what is remembered of the client, unless it is now: its token changed on some replica. The zero id is none.
+func (t *Tier) Drop(client session.ClientID, now session.TokenID) {
+	t.tokens.ComputeIfPresent(client, func(r remembered) (remembered, otter.ComputeOp) {
+		switch {
+		case !now.IsZero() && r.token.ID == now:
+			return r, otter.CancelOp
+		case r.unsaved:
+			r.seen = time.Time{}
+			return r, otter.WriteOp
+		}
+		return r, otter.InvalidateOp
+	})
+	t.drops.Add(1) // a look under way must not bring the old token back
+}
+
+// Load implements [session.Store].
+func (t *Tier) Load(ctx context.Context, client session.ClientID) (session.Token, error) {
+	r, found := t.tokens.GetIfPresent(client)
+	age := t.parts.Now().Sub(r.seen)
+	hit := found && r.era == t.era.Load() && !r.unsaved && age >= 0 && age < t.parts.TTL
+	if hit {
+		t.parts.Meter.MemoryHit()
+		return r.token, nil
+	}
+	t.parts.Meter.MemoryMiss()
+	// Whoever comes first looks for all; its leaving ends nobody else's look, and the store has a time-out of its own.
+	looked := t.looks.DoChan(string(client), func() (any, error) { return t.Look(context.WithoutCancel(ctx), client) })
+	select {
+	case result := <-looked:
+		return result.Val.(session.Token), result.Err //nolint:forcetypeassert,errcheck // it is what Look returns
+	case <-ctx.Done():
+		return session.Token{}, ctx.Err()
+	}
+}
+
+// Look implements [session.Store]. It fails only if the store does and nothing is remembered.
+func (t *Tier) Look(ctx context.Context, client session.ClientID) (session.Token, error) {
+	seen, era, drops := t.parts.Now(), t.era.Load(), t.drops.Load()
+	token, err := t.parts.Store.Look(ctx, client)
+	r, found := t.tokens.GetIfPresent(client)
+	switch {
+	case err == nil && found && r.unsaved:
+		return t.catchUp(ctx, client, token), nil
+	case err == nil && drops == t.drops.Load():
+		t.remember(client, remembered{token: token, seen: seen, era: era})
+		return token, nil
+	case err == nil:
+		return token, nil
+	case found && !errors.Is(err, session.ErrRecordUnreadable):
+		return r.token, nil
+	}
+	return session.Token{}, err
+}
+
+// remember replaces what is remembered unless that was seen later. Activity that is known stays known.
+func (t *Tier) remember(client session.ClientID, r remembered) {
+	t.tokens.Compute(client, func(old remembered, found bool) (remembered, otter.ComputeOp) {
+		switch {
+		case found && (old.unsaved || old.seen.After(r.seen)):
+			return old, otter.CancelOp
+		case r.token.IsZero():
+			return old, otter.InvalidateOp
+		case found && old.token.ID == r.token.ID && old.token.ActiveAt.After(r.token.ActiveAt):
+			r.token.ActiveAt = old.token.ActiveAt
+		}
+		return r, otter.WriteOp
+	})
+}
+
+// Commit implements [session.Store]. If the store can't be told, the token is remembered, and told when it can be.
+func (t *Tier) Commit(ctx context.Context, token session.Token, seen uint64) (session.Token, error) {
+	era, drops := t.era.Load(), t.drops.Load()
+	kept, err := t.parts.Store.Commit(ctx, token, seen)
+	if err != nil {
+		kept = token
+		t.owing.Store(true)
+	}
+	r := remembered{token: kept, seen: t.parts.Now(), era: era, unsaved: err != nil, base: seen}
+	if drops != t.drops.Load() {
+		r.seen = time.Time{}
+	}
+	t.tokens.Set(token.Client, r)
+	return kept, err
+}
+
+// Slide implements [session.Store]. While the store fails, the memory's word stands.
+func (t *Tier) Slide(ctx context.Context, move session.Move) (session.Match, error) {
+	match, err := t.parts.Store.Slide(ctx, move)
+	if err == nil && match != session.MatchSame {
+		t.Drop(move.Client, session.TokenID{})
+		return match, nil
+	}
+	kept := session.MatchNone
+	t.tokens.ComputeIfPresent(move.Client, func(r remembered) (remembered, otter.ComputeOp) {
+		switch {
+		case r.token.IsZero():
+			return r, otter.CancelOp
+		case !move.ID.IsZero() && r.token.ID != move.ID:
+			kept = session.MatchOther
+			return r, otter.CancelOp
+		}
+		kept = session.MatchSame
+		r.token = move.Of(r.token)
+		r.unsaved = r.unsaved || err != nil
+		return r, otter.WriteOp
+	})
+	if err != nil && kept == session.MatchSame {
+		t.owing.Store(true)
+		return kept, nil
+	}
+	return match, err
+}
+
+// Forget implements [session.Store]. While the store fails the error stays, but the token does not come back with it.
+func (t *Tier) Forget(ctx context.Context, client session.ClientID, id session.TokenID) (session.Match, error) {
+	match, err := t.parts.Store.Forget(ctx, client, id)
+	t.tokens.Compute(client, func(r remembered, found bool) (remembered, otter.ComputeOp) {
+		switch {
+		case found && !r.token.IsZero() && !id.IsZero() && r.token.ID != id:
+			return r, otter.CancelOp
+		case err == nil:
+			return r, otter.InvalidateOp
+		case id.IsZero():
+			id = r.token.ID
+		}
+		return remembered{forgotten: id, unsaved: true}, otter.WriteOp
+	})
+	t.drops.Add(1) // a look under way may have seen it
+	if err != nil {
+		t.owing.Store(true)
+	}
+	return match, err
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cstproxy/cstproxy/cache/redistest"
+	"github.com/cstproxy/cstproxy/proxy/portal/portaltest"
+)
+
+// TestFleetKeepsWithinItsBudget has cold clients ask for as long as they get none. In its short form a second stands for
+// the minute; there the time that a request is on its way, which Portal's count includes, is no longer nothing, so that
+// the stretch of time that is looked at is a little shorter than what the budget is for.
+func TestFleetKeepsWithinItsBudget(t *testing.T) {
+	rate, lasts := longOr("60/m", "10/s"), longOr(80*time.Second, 5*time.Second)
+	stretch, most, least := longOr(time.Minute, 900*time.Millisecond), longOr(60, 10), longOr(70, 40)
+	f := startFleet(t, 3, portaltest.Options{}, onRedis(redistest.Start(t)), "CSTPROXY_MINT_RATE="+rate)
+	clients := clientIDs("cold", longOr(150, 80))
+
+	tally := &tally{}
+	var group sync.WaitGroup
+	end := time.Now().Add(lasts)
+	for i, client := range clients {
+		group.Go(func() { f.askUntilServed(i, client, end, tally) })
+	}
+	group.Wait()
+
+	arrivals := f.portal.Arrivals(portaltest.Mint)
+	if got := busiest(arrivals, stretch); got > most {
+		t.Errorf("Portal was asked %d times within %s, want at most %d", got, stretch, most)
+	}
+	if got := f.portal.Stats().Mints; got < least {
+		t.Errorf("Portal minted %d tokens, want at least %d", got, least)
+	}
+	for _, wrong := range tally.wrong {
+		t.Error(wrong)
+	}
+	t.Logf("in %s Portal was asked %d times, at most %d times within %s; %d callers were served, %d refused",
+		lasts, len(arrivals), busiest(arrivals, stretch), stretch, tally.served, tally.refused)
+}
+
+// tally counts what callers got. It is safe for concurrent use.
+type tally struct {
+	mu              sync.Mutex
+	served, refused int
+	wrong           []string
+}
+
+func (y *tally) note(got answer, err error) (served bool) {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	wait, _ := strconv.Atoi(got.header.Get("Retry-After"))
+	switch {
+	case err == nil && got.status == http.StatusOK:
+		y.served++
+		return true
+	case err == nil && got.status == http.StatusServiceUnavailable && wait > 0 && strings.Contains(string(got.body), `"portal_rate_limited"`):
+		y.refused++
+	default:
+		y.wrong = append(y.wrong, fmt.Sprintf("a caller got %d with Retry-After %d: %s, %v", got.status, wait, got.body, err))
+	}
+	return false
+}
+
+// askUntilServed asks for the client's token again and again, until it is served or no new request may begin.
+func (f *fleet) askUntilServed(i int, client string, end time.Time, tally *tally) {
+	tick := time.NewTicker(longOr(time.Second, 200*time.Millisecond))
+	defer tick.Stop()
+	for ; time.Now().Before(end); <-tick.C {
+		c := f.replica(i)
+		if tally.note(c.ask(http.MethodGet, c.data+"/v1/clients/"+client+"/token", "")) {
+			return
+		}
+	}
+}
+
+// busiest returns the most of the moments, earliest first, that lie within one stretch of time.
+func busiest(moments []time.Time, stretch time.Duration) int {
+	most, first := 0, 0
+	for i, moment := range moments {
+		for moment.Sub(moments[first]) >= stretch {
+			first++
+		}
+		most = max(most, i-first+1)
+	}
+	return most
+}

@@ -1,0 +1,215 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cstproxy/cstproxy/cache/redistest"
+	"github.com/cstproxy/cstproxy/proxy/portal/portaltest"
+)
+
+// memories are the ways in which replicas remember tokens: so that Redis is hardly asked, and so that it always is.
+func memories() map[string]string {
+	return map[string]string{"with a memory": "CSTPROXY_MEMORY_TTL=30s", "without a memory": "CSTPROXY_MEMORY_TTL=0"}
+}
+
+func TestFleetWorksWithoutRedis(t *testing.T) {
+	for name, memory := range memories() {
+		t.Run(name, func(t *testing.T) {
+			const most = 1500 * time.Millisecond
+			redis := redistest.Start(t)
+			f := startFleet(t, 2, portaltest.Options{}, onRedis(redis), memory)
+			clients := clientIDs("warm", 50)
+			f.warm(clients)
+
+			pace := f.fetches(clients, 4, 10*time.Millisecond)
+			lasting(t, 500*time.Millisecond)
+			down := time.NewTimer(longOr(4*time.Second, 2*time.Second))
+			redis.Kill()
+			for i, c := range f.all() {
+				c.mustFetch(fmt.Sprintf("cold-%d", i), "")
+				seesRedis(c, 0)
+				if got := c.get(c.admin + "/readyz"); got.status != http.StatusOK || !strings.Contains(string(got.body), "degraded") {
+					t.Errorf("/readyz answers %d %q, want 200 degraded", got.status, got.body)
+				}
+			}
+			<-down.C
+			redis.Restart()
+			back := time.Now()
+			for _, c := range f.all() {
+				seesRedis(c, 1)
+			}
+			t.Logf("all replicas saw Redis again after %s", time.Since(back))
+			lasting(t, time.Second)
+
+			if _, _, longest := pace.expectNoFailure(t); longest > most {
+				t.Errorf("a fetch took %s, want at most %s", longest, most)
+			}
+			t.Logf("Portal minted %d tokens for %d clients", f.portal.Stats().Mints, len(clients)+2)
+			f.expectLiveTokens(clients)
+		})
+	}
+}
+
+func TestFleetServesFastWhileRedisHangs(t *testing.T) {
+	for name, memory := range memories() {
+		t.Run(name, func(t *testing.T) {
+			const most = 250 * time.Millisecond
+			redis := redistest.Start(t)
+			f := startFleet(t, 2, portaltest.Options{}, onRedis(redis), memory)
+			clients := clientIDs("warm", 50)
+			f.warm(clients)
+
+			redis.Pause()
+			pace := f.fetches(clients, 4, 10*time.Millisecond)
+			lasting(t, longOr(3*time.Second, 2*time.Second))
+			if _, p99, _ := pace.expectNoFailure(t); p99 > most {
+				t.Errorf("99 %% of the fetches took at most %s, want %s", p99, most)
+			}
+			redis.Resume()
+			for _, c := range f.all() {
+				seesRedis(c, 1)
+			}
+			if got := f.portal.Stats().Mints; got != len(clients) {
+				t.Errorf("Portal minted %d tokens, want %d", got, len(clients))
+			}
+		})
+	}
+}
+
+func TestFleetSurvivesAFailover(t *testing.T) {
+	t.Parallel()
+	sentinel := redistest.StartSentinel(t)
+	host, port, _ := strings.Cut(sentinel.Primary.Addr(), ":")
+	for range 2 {
+		redistest.Start(t, "--replicaof", host+" "+port)
+	}
+	for name, value := range map[string]int{"down-after-milliseconds": 500, "failover-timeout": 3000} {
+		sentinel.Watcher.Do("SENTINEL", "SET", "primary", name, value)
+	}
+	await(t, "the Sentinel to know the replicas", func() bool {
+		replicas, _ := sentinel.Watcher.Do("SENTINEL", "REPLICAS", "primary").([]any)
+		return len(replicas) == 2 && strings.Count(fmt.Sprint(replicas), "master-link-status:ok") == 2
+	})
+	f := startFleet(t, 2, portaltest.Options{}, "REDIS_URL="+sentinel.URL(), "CSTPROXY_MEMORY_TTL=50ms")
+	clients := clientIDs("warm", 50)
+	f.warm(clients)
+
+	pace := f.fetches(clients, 4, 10*time.Millisecond)
+	lasting(t, 500*time.Millisecond)
+	failed := time.Now()
+	sentinel.Primary.Kill()
+	for _, c := range f.all() {
+		seesRedis(c, 0)
+	}
+	for _, c := range f.all() {
+		seesRedis(c, 1)
+	}
+	t.Logf("all replicas saw the new primary after %s", time.Since(failed))
+	lasting(t, time.Second)
+	pace.expectNoFailure(t)
+	t.Logf("Portal minted %d tokens for %d clients", f.portal.Stats().Mints, len(clients))
+	f.expectLiveTokens(clients)
+	f.replica(0).mustFetch("cold", "")
+}
+
+func TestFleetSurvivesResharding(t *testing.T) {
+	t.Parallel()
+	cluster := redistest.StartCluster(t)
+	f := startFleet(t, 2, portaltest.Options{}, "REDIS_URL="+cluster.URL(), "CSTPROXY_MEMORY_TTL=0")
+	clients := clientIDs("warm", 50)
+	f.warm(clients)
+
+	pace := f.fetches(clients, 4, 10*time.Millisecond)
+	began := time.Now()
+	moved := reshard(cluster, clients)
+	t.Logf("%d slots were moved in %s", moved, time.Since(began))
+	lasting(t, time.Second)
+	pace.expectNoFailure(t)
+	if got := f.portal.Stats().Mints; got != len(clients) {
+		t.Errorf("Portal minted %d tokens, want %d", got, len(clients))
+	}
+	f.expectLiveTokens(clients)
+}
+
+// reshard moves the slot of each client from the node that has it to the next, key by key, and returns how many.
+func reshard(cluster *redistest.Cluster, clients []string) int {
+	names := make([]string, len(cluster.Nodes)) // of the nodes, as they call themselves
+	for i, node := range cluster.Nodes {
+		names[i], _ = node.Do("CLUSTER", "MYID").(string)
+	}
+	moved := map[int64]bool{}
+	for _, client := range clients {
+		slot, _ := cluster.Nodes[0].Do("CLUSTER", "KEYSLOT", client).(int64)
+		if moved[slot] {
+			continue
+		}
+		moved[slot] = true
+		from := int(slot) * len(names) / 16384
+		if int(slot) == (from+1)*16384/len(names) { // the first slot of a node that is not a whole third
+			from++
+		}
+		moveSlot(cluster, names, slot, from, (from+1)%len(names))
+	}
+	return len(moved)
+}
+
+func moveSlot(cluster *redistest.Cluster, names []string, slot int64, from, to int) {
+	source, target := cluster.Nodes[from], cluster.Nodes[to]
+	target.Do("CLUSTER", "SETSLOT", slot, "IMPORTING", names[from])
+	source.Do("CLUSTER", "SETSLOT", slot, "MIGRATING", names[to])
+	host, port, _ := strings.Cut(target.Addr(), ":")
+	for {
+		keys, _ := source.Do("CLUSTER", "GETKEYSINSLOT", slot, 10).([]any)
+		if len(keys) == 0 {
+			break
+		}
+		for _, key := range keys {
+			source.Do("MIGRATE", host, port, key, 0, 5000, "REPLACE")
+		}
+	}
+	for _, node := range []*redistest.Server{target, source, cluster.Nodes[3-from-to]} {
+		node.Do("CLUSTER", "SETSLOT", slot, "NODE", names[to])
+	}
+}
+
+func TestFleetSurvivesWipedScriptsAndData(t *testing.T) {
+	for name, memory := range memories() {
+		t.Run(name, func(t *testing.T) {
+			redis := redistest.Start(t)
+			f := startFleet(t, 2, portaltest.Options{}, unlimited(onRedis(redis), memory)...)
+			clients := clientIDs("warm", 50)
+			f.warm(clients)
+
+			pace := f.fetches(clients, 4, 10*time.Millisecond)
+			ctx, cancel := context.WithTimeout(t.Context(), longOr(30*time.Second, 2*time.Second))
+			defer cancel()
+			var cold sync.WaitGroup
+			cold.Go(func() {
+				for i := 0; ctx.Err() == nil; i++ {
+					if _, err := f.replica(i).fetch("cold-"+strconv.Itoa(i), ""); err != nil {
+						t.Errorf("fetch of a cold client: %v", err)
+					}
+				}
+			})
+			tick := time.NewTicker(5 * time.Millisecond)
+			defer tick.Stop()
+			for i := 1; ctx.Err() == nil; i++ {
+				redis.Do("SCRIPT", "FLUSH")
+				if i%100 == 0 {
+					redis.Do("FLUSHALL")
+				}
+				<-tick.C
+			}
+			cold.Wait()
+			pace.expectNoFailure(t)
+			f.expectLiveTokens(clients)
+		})
+	}
+}

@@ -1,0 +1,260 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cstproxy/cstproxy/cache/redistest"
+	"github.com/cstproxy/cstproxy/proxy/portal/portaltest"
+)
+
+// soak asks for the long forms of the tests of a fleet.
+var soak = flag.Bool("soak", false, "run the tests of a fleet as long and as large as the promises they hold")
+
+// longOr returns long with -soak, else short.
+func longOr[T any](long, short T) T {
+	if *soak {
+		return long
+	}
+	return short
+}
+
+// fleet is some replicas of cstproxy on one Redis in front of one simulated Portal. Each replica reaches Portal at an
+// address of its own, so that a test sees which one asks.
+type fleet struct {
+	t       *testing.T
+	portal  *portaltest.Portal
+	fronts  []*httptest.Server
+	environ []string
+
+	mu       sync.Mutex
+	replicas []*child
+}
+
+// seen wraps what Portal answers a replica with.
+type seen func(replica int, portal http.Handler) http.Handler
+
+// startFleet starts n replicas with the settings of environ.
+func startFleet(t *testing.T, n int, options portaltest.Options, environ ...string) *fleet {
+	t.Helper()
+	return startFleetBehind(t, n, options, func(_ int, portal http.Handler) http.Handler { return portal }, environ...)
+}
+
+func startFleetBehind(t *testing.T, n int, options portaltest.Options, wrap seen, environ ...string) *fleet {
+	t.Helper()
+	options.AnyClient = true
+	f := &fleet{t: t, portal: portaltest.New(options), environ: environ, replicas: make([]*child, n)}
+	t.Cleanup(func() {
+		f.portal.Close()
+		for _, front := range f.fronts {
+			front.Close()
+		}
+	})
+	for i := range n {
+		f.fronts = append(f.fronts, httptest.NewServer(wrap(i, f.portal)))
+		f.start(i)
+	}
+	return f
+}
+
+// start starts replica i anew, with more settings, which come after the fleet's.
+func (f *fleet) start(i int, environ ...string) {
+	f.t.Helper()
+	at := f.fronts[i].URL
+	all := slices.Concat([]string{"PORTAL_API_URL=" + at, "PORTAL_MPC_URL=" + at, "PORTAL_API_KEY=" + portaltest.DefaultKey}, f.environ, environ)
+	c := serve(f.t, all...)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.replicas[i] = c
+}
+
+// replica returns the i-th replica, counted on from the first after the last. It is safe for concurrent use.
+func (f *fleet) replica(i int) *child {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.replicas[i%len(f.replicas)]
+}
+
+// all returns the replicas.
+func (f *fleet) all() []*child {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.replicas)
+}
+
+// warm has every replica serve every client once.
+func (f *fleet) warm(clients []string) map[string]token {
+	f.t.Helper()
+	tokens := f.replica(0).fetchAll(clients, "mint")
+	for _, c := range f.all()[1:] {
+		c.fetchAll(clients, "cache")
+	}
+	return tokens
+}
+
+// fetchSomewhere fetches from the i-th replica, and from the next while one breaks the connection or is not there.
+func (f *fleet) fetchSomewhere(i int, client string) (token, error) {
+	deadline := time.NewTimer(patience)
+	defer deadline.Stop()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		c := f.replica(i)
+		got, err := c.ask(http.MethodGet, c.data+"/v1/clients/"+client+"/token", "")
+		if err == nil {
+			return got.token()
+		}
+		i++
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			return token{}, err
+		}
+	}
+}
+
+// callers has n callers fetch each client's token at once, spread over the replicas, and returns the tokens that each
+// client's callers got (:: client → token id → callers).
+func (f *fleet) callers(clients []string, n int) map[string]map[string]int {
+	f.t.Helper()
+	var (
+		mu    sync.Mutex
+		group sync.WaitGroup
+		errs  []error
+		got   = map[string]map[string]int{}
+	)
+	for c, client := range clients {
+		got[client] = map[string]int{}
+		for i := range n {
+			group.Go(func() {
+				token, err := f.fetchSomewhere(c+i, client)
+				mu.Lock()
+				defer mu.Unlock()
+				if err != nil {
+					errs = append(errs, fmt.Errorf("fetch %s: %w", client, err))
+					return
+				}
+				got[client][token.TokenID]++
+			})
+		}
+	}
+	group.Wait()
+	if len(errs) > 0 {
+		f.t.Errorf("%d of %d callers failed, such as: %v", len(errs), n*len(clients), errors.Join(errs[:min(len(errs), 3)]...))
+	}
+	return got
+}
+
+// pace is callers who fetch warm clients at a steady pace.
+type pace struct {
+	stop  chan struct{}
+	group sync.WaitGroup
+
+	mu   sync.Mutex
+	took []time.Duration
+	errs []error
+}
+
+// fetches starts callers on the fleet: each of workers fetches one client after the other, one every so often.
+func (f *fleet) fetches(clients []string, workers int, every time.Duration) *pace {
+	l := &pace{stop: make(chan struct{})}
+	f.t.Cleanup(func() { l.end() })
+	for w := range workers {
+		l.group.Go(func() {
+			tick := time.NewTicker(every)
+			defer tick.Stop()
+			for i := w; ; i += workers {
+				select {
+				case <-l.stop:
+					return
+				case <-tick.C:
+				}
+				client, began := clients[i%len(clients)], time.Now()
+				_, err := f.replica(i/len(clients)+w).fetch(client, "")
+				l.note(client, time.Since(began), err)
+			}
+		})
+	}
+	return l
+}
+
+func (l *pace) note(client string, took time.Duration, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.took = append(l.took, took)
+	if err != nil {
+		l.errs = append(l.errs, fmt.Errorf("fetch %s after %s: %w", client, took, err))
+	}
+}
+
+// end stops the callers. Again, it does nothing.
+func (l *pace) end() {
+	l.mu.Lock()
+	select {
+	case <-l.stop:
+	default:
+		close(l.stop)
+	}
+	l.mu.Unlock()
+	l.group.Wait()
+}
+
+// expectNoFailure stops the callers, of whom no fetch may have failed, and returns the median, the 99th percentile and the
+// longest of what the fetches took.
+func (l *pace) expectNoFailure(t *testing.T) (p50, p99, longest time.Duration) {
+	t.Helper()
+	l.end()
+	if len(l.took) < 50 {
+		t.Fatalf("there were only %d fetches", len(l.took))
+	}
+	if len(l.errs) > 0 {
+		t.Errorf("%d of %d fetches failed, such as: %v", len(l.errs), len(l.took), errors.Join(l.errs[:min(len(l.errs), 3)]...))
+	}
+	slices.Sort(l.took)
+	p50, p99, longest = l.took[len(l.took)/2], l.took[len(l.took)*99/100], l.took[len(l.took)-1]
+	t.Logf("%d fetches took %s (median), %s (p99), %s (max)", len(l.took), p50, p99, longest)
+	return p50, p99, longest
+}
+
+// lasting lets things go on for a while.
+func lasting(t *testing.T, d time.Duration) {
+	t.Helper()
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-t.Context().Done():
+	}
+}
+
+// expectLiveTokens has every replica serve every client: the same token everywhere, and one that Portal accepts.
+func (f *fleet) expectLiveTokens(clients []string) {
+	f.t.Helper()
+	for _, client := range clients {
+		first := f.replica(0).mustFetch(client, "")
+		for i, c := range f.all() {
+			got := c.mustFetch(client, "")
+			if !f.portal.Accepts(got.Secret) {
+				f.t.Errorf("replica %d serves %s the dead token %s", i, client, got.TokenID)
+			}
+			if got.TokenID != first.TokenID {
+				f.t.Errorf("replica %d serves %s another token than replica 0", i, client)
+			}
+		}
+	}
+}
+
+// onRedis returns the setting for a server.
+func onRedis(redis *redistest.Server) string { return "REDIS_URL=" + redis.URL() }
+
+// unlimited are the settings of a fleet whose budget at Portal is not what a test is about.
+func unlimited(more ...string) []string {
+	return append([]string{"CSTPROXY_MINT_RATE=0", "CSTPROXY_PROBE_RATE=0"}, more...)
+}

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"log/slog"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/cstproxy/cstproxy/proxy/session"
+)
+
+// rereadEvery is how often a refused key is looked for anew.
+const rereadEvery = 10 * time.Second
+
+// portalKey is the Portal API Key, which may come from a file that is replaced while the proxy runs.
+type portalKey struct {
+	file string
+	log  *slog.Logger
+	key  atomic.Pointer[session.Secret]
+	// next is the Unix time in ns before which the file is not read again.
+	next atomic.Int64
+}
+
+func newPortalKey(config Config, log *slog.Logger) *portalKey {
+	k := &portalKey{file: config.PortalAPIKeyFile, log: log}
+	k.key.Store(&config.PortalAPIKey)
+	return k
+}
+
+func (k *portalKey) current() session.Secret { return *k.key.Load() }
+
+// reread takes the key that the file holds now, since Portal refuses the one in use. What is no key leaves that one.
+func (k *portalKey) reread() {
+	now, next := time.Now().UnixNano(), k.next.Load()
+	if k.file == "" || now < next || !k.next.CompareAndSwap(next, now+int64(rereadEvery)) {
+		return
+	}
+	content, err := os.ReadFile(k.file)
+	if err != nil {
+		k.log.Error("Portal API Key not read again", "error", err)
+		return
+	}
+	text := strings.TrimRight(string(content), "\r\n")
+	if fault := faultOf(setting{}, text); fault != "" {
+		k.log.Error("Portal API Key not read again", "error", fault)
+		return
+	}
+	if fresh := session.NewSecret(text); !fresh.Equal(k.current()) {
+		k.key.Store(&fresh)
+		k.log.Info("Portal API Key read again")
+	}
+}

@@ -1,0 +1,24 @@
+package session
+
+import (
+	"context"
+	"time"
+)
+
+// Class is a kind of request that Portal counts by itself.
+type Class string
+
+// The classes.
+const (
+	ClassMint  Class = "mint"  // minting and registering: the Custodian API
+	ClassProbe Class = "probe" // probing: the Clients API
+)
+
+// Budget is how many requests Portal allows the whole fleet.
+type Budget interface {
+	// Wait returns when a request of the class may leave, first come first served, or at once [ErrPortalRateLimited]
+	// with the wait if that would be longer than patience.
+	Wait(ctx context.Context, class Class, patience time.Duration) error
+	// Pause stops requests of the class for wait, since Portal said so; for longer each time if wait is 0.
+	Pause(ctx context.Context, class Class, wait time.Duration)
+}

@@ -1,0 +1,169 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+)
+
+// Leaser lets one replica at a time mint for a client.
+type Leaser interface {
+	// Acquire takes the client's lease for owner. [ErrLeaseBusy]: another owner has it. Any other error: it is not known
+	// who has it, since the store failed. Taking one's own lease again gives the same lease.
+	Acquire(ctx context.Context, client ClientID, owner string) (Lease, error)
+	// Renew makes the lease last as long again as when it was taken. [ErrLeaseLost]: it is not the owner's any more.
+	Renew(ctx context.Context, lease Lease) error
+	// LetGo gives the lease back if it is still the owner's.
+	LetGo(ctx context.Context, lease Lease) error
+	// Watch returns a channel that receives when the client's token or lease may have changed; stop ends that.
+	Watch(client ClientID) (changed <-chan struct{}, stop func())
+}
+
+// Lease is the right to mint for a client. The zero Lease is that of a replica on its own, which nobody fences.
+type Lease struct {
+	Client ClientID
+	Owner  string
+	// Fence is higher than that of any lease before it.
+	Fence uint64
+	// Seen is the fence of the token that was kept when the lease was taken, 0 for none.
+	Seen uint64
+	// Hold is how long it lasts unless renewed.
+	Hold time.Duration
+}
+
+// Waiters look for themselves this often, drawn anew each time, in case the message that should wake them is lost.
+const (
+	minLookAgain = 50 * time.Millisecond
+	maxLookAgain = 150 * time.Millisecond
+)
+
+// lead gets the client a new token: it mints under the client's lease, or takes what another replica minted meanwhile.
+func (b *Broker) lead(ctx context.Context, ask Ask, old Token) (Grant, error) {
+	ctx, cancel := context.WithTimeout(ctx, b.parts.Deadline)
+	defer cancel()
+	changed, stop := b.parts.Leaser.Watch(ask.Client)
+	defer stop()
+	owner := newOwner()
+	for {
+		lease, err := b.parts.Leaser.Acquire(ctx, ask.Client, owner)
+		var grant Grant
+		switch {
+		case err == nil:
+			grant, err = b.mintUnder(ctx, ask, lease)
+		case errors.Is(err, ErrLeaseBusy):
+			grant, err = b.waitFor(ctx, ask, changed)
+		default:
+			return b.mintAlone(ctx, ask, old, err)
+		}
+		if !errors.Is(err, ErrLeaseBusy) && !errors.Is(err, ErrLeaseLost) {
+			return grant, err
+		}
+	}
+}
+
+// waitFor returns the token that another replica minted; [ErrLeaseBusy] if there is none yet that serves.
+func (b *Broker) waitFor(ctx context.Context, ask Ask, changed <-chan struct{}) (Grant, error) {
+	if err := pause(ctx, changed); err != nil {
+		return Grant{}, err
+	}
+	token, err := b.look(ctx, ask.Client)
+	if err != nil {
+		return Grant{}, err
+	}
+	if b.parts.Lifetime.Decide(token, b.now(), ask.Need).Action < ServeAndExtend {
+		return Grant{}, ErrLeaseBusy
+	}
+	return Grant{Token: token, Source: SourceMint, Shared: ScopeFleet}, nil
+}
+
+// mintUnder looks again, now that nobody else can mint, and mints if it still must. The lease is renewed meanwhile;
+// should that fail, the request to Portal ends before the lease does.
+func (b *Broker) mintUnder(ctx context.Context, ask Ask, lease Lease) (Grant, error) {
+	held, done := b.hold(ctx, lease)
+	defer done()
+	token, err := b.look(ctx, ask.Client)
+	if err != nil {
+		return Grant{}, err
+	}
+	decision := b.parts.Lifetime.Decide(token, b.now(), ask.Need)
+	if decision.Action >= ServeAndExtend {
+		return Grant{Token: token, Source: SourceMint, Shared: ScopeFleet}, nil
+	}
+	if decision.Action != Mint {
+		return Grant{}, nil // another replica's token must be refreshed first; the callers look again
+	}
+	return b.mint(held, ask.Client, order{old: token.ID, reason: decision.Reason, lease: lease})
+}
+
+// mintAlone mints without a lease, since the store can't say who has it.
+func (b *Broker) mintAlone(ctx context.Context, ask Ask, old Token, err error) (Grant, error) {
+	if ctx.Err() != nil {
+		return Grant{}, ErrPortalTimeout
+	}
+	if b.parts.StoreDown == StoreDownFail {
+		return Grant{}, storeError(err)
+	}
+	b.parts.Log.WarnContext(ctx, "minting without a lease", "client", ask.Client, "error", err)
+	reason := b.parts.Lifetime.Decide(old, b.now(), ask.Need).Reason
+	return b.mint(ctx, ask.Client, order{old: old.ID, reason: reason})
+}
+
+// hold keeps the lease until done is called, which gives it back. held ends when the lease is about to be lost.
+func (b *Broker) hold(ctx context.Context, lease Lease) (held context.Context, done func()) {
+	holding, lost := context.WithCancelCause(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		b.renew(holding, lease, lost)
+	}()
+	return holding, func() {
+		lost(context.Canceled)
+		<-ended
+		after, cancel := context.WithTimeout(context.WithoutCancel(ctx), lease.Hold)
+		defer cancel()
+		if err := b.parts.Leaser.LetGo(after, lease); err != nil {
+			b.parts.Log.WarnContext(ctx, "lease not let go of, it will run out", "client", lease.Client, "error", err)
+		}
+	}
+}
+
+// renew renews every third of the hold, and gives up while a sixth of it is still left.
+func (b *Broker) renew(held context.Context, lease Lease, lost context.CancelCauseFunc) {
+	ticks := time.NewTicker(lease.Hold / 3)
+	defer ticks.Stop()
+	end := time.NewTimer(lease.Hold * 5 / 6)
+	defer end.Stop()
+	for {
+		select {
+		case <-held.Done():
+			return
+		case <-end.C:
+			lost(ErrLeaseLost)
+			return
+		case <-ticks.C:
+		}
+		sent := time.Now()
+		switch err := b.parts.Leaser.Renew(held, lease); {
+		case err == nil:
+			end.Reset(lease.Hold*5/6 - time.Since(sent))
+		case errors.Is(err, ErrLeaseLost):
+			lost(ErrLeaseLost)
+			return
+		}
+	}
+}
+
+// pause waits until the client's token may have changed, or it is time to look without having been told.
+func pause(ctx context.Context, changed <-chan struct{}) error {
+	timer := time.NewTimer(minLookAgain + rand.N(maxLookAgain-minLookAgain)) //nolint:gosec // jitter
+	defer timer.Stop()
+	select {
+	case <-changed:
+		return nil
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ErrPortalTimeout
+	}
+}
