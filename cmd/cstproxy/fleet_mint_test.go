@@ -70,7 +70,6 @@ func (m *firstMints) count() int {
 }
 
 func TestFleetSurvivesTheDeathOfEveryMinter(t *testing.T) {
-	t.Parallel()
 	for name, killsOlder := range map[string]bool{"a mint kills the older tokens": true, "older tokens live on": false} {
 		t.Run(name, func(t *testing.T) {
 			callers := longOr(300, 60)
