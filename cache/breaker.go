@@ -94,11 +94,11 @@ func (b *Breaker) admits(ctx context.Context) bool {
 
 func (b *Breaker) note(ctx context.Context, began time.Time, err error) {
 	switch {
-	case ctx.Value(pastBreaker{}) != nil && !isDown(ctx, err):
+	case ctx.Value(pastBreaker{}) != nil && answers(err):
 		b.circuit.Close()
 	case isDown(ctx, err):
 		b.failed(began)
-	case b.circuit.IsHalfOpen() && err != nil && errors.Is(ctx.Err(), context.Canceled):
+	case b.circuit.IsHalfOpen() && !answers(err):
 		b.circuit.RecordFailure()
 	case errors.Is(err, redis.ErrPoolTimeout), err != nil && errors.Is(ctx.Err(), context.Canceled):
 		// A crowd here, or a caller who left: neither says anything of Redis.
@@ -117,6 +117,12 @@ func (b *Breaker) failed(began time.Time) {
 	b.circuit.RecordFailure()
 }
 
+// answers reports whether Redis said something, if only that it won't.
+func answers(err error) bool {
+	var answered redis.Error
+	return err == nil || errors.As(err, &answered)
+}
+
 // isDown tells a Redis that can't serve from one that answers, if only with an error, and from a caller who left.
 func isDown(ctx context.Context, err error) bool {
 	var network net.Error
@@ -128,6 +134,5 @@ func isDown(ctx context.Context, err error) bool {
 	case errors.As(err, &network), errors.Is(err, context.DeadlineExceeded):
 		return true
 	}
-	var answered redis.Error
-	return !errors.As(err, &answered)
+	return !answers(err)
 }

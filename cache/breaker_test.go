@@ -43,7 +43,7 @@ func watchOver(t *testing.T, client redis.UniversalClient) *cache.Monitor {
 
 func newMonitor(client redis.UniversalClient, name string) *cache.Monitor {
 	return cache.NewMonitor(cache.MonitorParts{
-		Client: client, Prefix: "p", Name: name, Log: slog.New(slog.DiscardHandler), Heard: func(context.Context, error, time.Duration) {},
+		Client: client, Prefix: "p", Name: name, Log: slog.New(slog.DiscardHandler), Heard: func(error, time.Duration) {},
 	})
 }
 

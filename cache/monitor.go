@@ -35,7 +35,7 @@ type MonitorParts struct {
 	Name string
 	Log  *slog.Logger
 	// Heard is told of every look: whether Redis answered, and by how much the local clock is ahead of Redis's.
-	Heard func(ctx context.Context, err error, skew time.Duration)
+	Heard func(err error, skew time.Duration)
 }
 
 // Monitor looks at Redis all the time, so that no request has to find out: it closes the breaker, knows how many
@@ -85,24 +85,25 @@ func (m *Monitor) Run(ctx context.Context) {
 
 // Look looks once.
 func (m *Monitor) Look(ctx context.Context) error {
-	looking, cancel := context.WithTimeout(past(ctx), opTimeout)
+	ctx, cancel := context.WithTimeout(past(ctx), opTimeout)
 	defer cancel()
-	answer, err := heartbeatScript.Run(looking, m.parts.Client, []string{m.parts.Prefix + ":{fleet}:replicas"},
+	answer, err := heartbeatScript.Run(ctx, m.parts.Client, []string{m.parts.Prefix + ":{fleet}:replicas"},
 		m.parts.Name, replicaGone.Microseconds()).Int64Slice()
 	if err == nil && len(answer) != 2 {
 		err = errOddAnswer
 	}
 	if err != nil {
-		m.parts.Heard(ctx, err, 0)
+		m.parts.Heard(err, 0)
 		return fmt.Errorf("look at Redis: %w", err)
 	}
 	m.replicas.Store(max(answer[1], 1))
-	m.parts.Heard(ctx, nil, m.read(time.Now(), time.UnixMicro(answer[0])))
+	m.parts.Heard(nil, m.read(time.Now(), time.UnixMicro(answer[0])))
 	return nil
 }
 
-// read takes a reading and returns how far this machine's clock is ahead. The answer was on its way for some time before it was received: the shared clock comes out
-// behind Redis's by that, never ahead, which is the safe side for the date of a request that leaves after it.
+// read takes a reading and returns how far this machine's clock is ahead. The answer was on its way for some time before
+// it was received: the shared clock comes out behind Redis's by that, never ahead, which is the safe side for the date of
+// a request that leaves after it.
 func (m *Monitor) read(received, shared time.Time) (skew time.Duration) {
 	skew = received.Round(0).Sub(shared)
 	if old := m.shared.Load(); skew.Abs() > skewWarning && (old == nil || (old.local.Round(0).Sub(old.shared)-skew).Abs() > skewWarning) {

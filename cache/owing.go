@@ -3,6 +3,8 @@ package cache
 import (
 	"context"
 
+	"github.com/maypok86/otter/v2"
+
 	"github.com/cstproxy/cstproxy/proxy/session"
 )
 
@@ -12,10 +14,36 @@ func (t *Tier) Settle(ctx context.Context) {
 		return
 	}
 	for client, r := range t.tokens.All() {
-		if r.unsaved && ctx.Err() == nil {
+		if ctx.Err() != nil {
+			t.owing.Store(true)
+			return
+		}
+		if r.unsaved {
 			_, _ = t.Look(ctx, client)
 		}
 	}
+}
+
+// owe notes that there is still something to tell.
+func (t *Tier) owe(r remembered) {
+	if r.unsaved {
+		t.owing.Store(true)
+	}
+}
+
+// settleOne tells the store of the client's token before that is asked to change it: it would not know it.
+func (t *Tier) settleOne(ctx context.Context, client session.ClientID) {
+	if r, found := t.tokens.GetIfPresent(client); found && r.unsaved {
+		_, _ = t.Look(ctx, client)
+	}
+}
+
+// unlessKnown drops what is remembered where the store, which answered, says otherwise.
+func unlessKnown(err error) otter.ComputeOp {
+	if err == nil {
+		return otter.InvalidateOp
+	}
+	return otter.CancelOp
 }
 
 // catchUp tells the store, which holds stored, what this replica knows better, and returns what is right now. A store
@@ -30,17 +58,47 @@ func (t *Tier) catchUp(ctx context.Context, client session.ClientID, stored sess
 	case r.token.ID == stored.ID:
 		return t.slideLate(ctx, r, stored)
 	}
-	kept, _ := t.Commit(ctx, r.token, r.base)
+	return t.commitLate(ctx, r)
+}
+
+// commitLate commits a token that the store could not be told of. If it was forgotten here meanwhile, it is forgotten
+// there too.
+func (t *Tier) commitLate(ctx context.Context, r remembered) session.Token {
+	kept, err := t.parts.Store.Commit(ctx, r.token, r.base)
+	if err != nil {
+		t.owe(r)
+		return r.token
+	}
+	still := false
+	t.tokens.ComputeIfPresent(kept.Client, func(now remembered) (remembered, otter.ComputeOp) {
+		if still = now.unsaved && now.token.ID == r.token.ID; !still {
+			return now, otter.CancelOp
+		}
+		return remembered{token: kept, seen: t.parts.Now(), era: t.era.Load()}, otter.WriteOp
+	})
+	if !still {
+		_, _ = t.parts.Store.Forget(ctx, kept.Client, kept.ID)
+		return session.Token{}
+	}
 	return kept
 }
 
 // forgetLate forgets what should be gone, and only that.
 func (t *Tier) forgetLate(ctx context.Context, client session.ClientID, gone session.TokenID, stored session.Token) session.Token {
-	if !stored.IsZero() && (gone.IsZero() || stored.ID == gone) {
-		_, _ = t.Forget(ctx, client, stored.ID)
-		return session.Token{}
+	wanted := !stored.IsZero() && (gone.IsZero() || stored.ID == gone)
+	if wanted {
+		if _, err := t.parts.Store.Forget(ctx, client, stored.ID); err != nil {
+			t.owing.Store(true)
+			return session.Token{}
+		}
+		stored = session.Token{}
 	}
-	t.tokens.Invalidate(client)
+	t.tokens.ComputeIfPresent(client, func(now remembered) (remembered, otter.ComputeOp) {
+		if now.unsaved && now.token.IsZero() {
+			return now, otter.InvalidateOp
+		}
+		return now, otter.CancelOp
+	})
 	return stored
 }
 

@@ -83,6 +83,7 @@ func (t *Tier) Doubt() { t.era.Add(1) }
 
 // Drop drops what is remembered of the client, unless it is now: its token changed on some replica. The zero id is none.
 func (t *Tier) Drop(client session.ClientID, now session.TokenID) {
+	t.drops.Add(1) // first: a look under way must not bring the old token back
 	t.tokens.ComputeIfPresent(client, func(r remembered) (remembered, otter.ComputeOp) {
 		switch {
 		case !now.IsZero() && r.token.ID == now:
@@ -93,7 +94,6 @@ func (t *Tier) Drop(client session.ClientID, now session.TokenID) {
 		}
 		return r, otter.InvalidateOp
 	})
-	t.drops.Add(1) // a look under way must not bring the old token back
 }
 
 // Load implements [session.Store].
@@ -124,21 +124,23 @@ func (t *Tier) Look(ctx context.Context, client session.ClientID) (session.Token
 	switch {
 	case err == nil && found && r.unsaved:
 		return t.catchUp(ctx, client, token), nil
-	case err == nil && drops == t.drops.Load():
-		t.remember(client, remembered{token: token, seen: seen, era: era})
-		return token, nil
 	case err == nil:
+		t.remember(client, remembered{token: token, seen: seen, era: era}, drops)
 		return token, nil
 	case found && !errors.Is(err, session.ErrRecordUnreadable):
+		t.owe(r)
 		return r.token, nil
 	}
 	return session.Token{}, err
 }
 
-// remember replaces what is remembered unless that was seen later. Activity that is known stays known.
-func (t *Tier) remember(client session.ClientID, r remembered) {
+// remember replaces what is remembered unless that was seen later, or something was dropped since drops were counted.
+// Activity that is known stays known.
+func (t *Tier) remember(client session.ClientID, r remembered, drops uint64) {
 	t.tokens.Compute(client, func(old remembered, found bool) (remembered, otter.ComputeOp) {
 		switch {
+		case drops != t.drops.Load():
+			return old, otter.CancelOp
 		case found && (old.unsaved || old.seen.After(r.seen)):
 			return old, otter.CancelOp
 		case r.token.IsZero():
@@ -168,6 +170,7 @@ func (t *Tier) Commit(ctx context.Context, token session.Token, seen uint64) (se
 
 // Slide implements [session.Store]. While the store fails, the memory's word stands.
 func (t *Tier) Slide(ctx context.Context, move session.Move) (session.Match, error) {
+	t.settleOne(ctx, move.Client)
 	match, err := t.parts.Store.Slide(ctx, move)
 	if err == nil && match != session.MatchSame {
 		t.Drop(move.Client, session.TokenID{})
@@ -180,7 +183,7 @@ func (t *Tier) Slide(ctx context.Context, move session.Move) (session.Match, err
 			return r, otter.CancelOp
 		case !move.ID.IsZero() && r.token.ID != move.ID:
 			kept = session.MatchOther
-			return r, otter.CancelOp
+			return r, unlessKnown(err)
 		}
 		kept = session.MatchSame
 		r.token = move.Of(r.token)
@@ -196,7 +199,9 @@ func (t *Tier) Slide(ctx context.Context, move session.Move) (session.Match, err
 
 // Forget implements [session.Store]. While the store fails the error stays, but the token does not come back with it.
 func (t *Tier) Forget(ctx context.Context, client session.ClientID, id session.TokenID) (session.Match, error) {
+	t.settleOne(ctx, client)
 	match, err := t.parts.Store.Forget(ctx, client, id)
+	t.drops.Add(1) // before memory forgets it: a look under way may have seen it
 	t.tokens.Compute(client, func(r remembered, found bool) (remembered, otter.ComputeOp) {
 		switch {
 		case found && !r.token.IsZero() && !id.IsZero() && r.token.ID != id:
@@ -208,7 +213,6 @@ func (t *Tier) Forget(ctx context.Context, client session.ClientID, id session.T
 		}
 		return remembered{forgotten: id, unsaved: true}, otter.WriteOp
 	})
-	t.drops.Add(1) // a look under way may have seen it
 	if err != nil {
 		t.owing.Store(true)
 	}

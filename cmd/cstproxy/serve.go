@@ -14,7 +14,7 @@ import (
 
 const (
 	// drainTime is how long requests in flight have at the end: less than the 10 s that container engines give.
-	drainTime = 8 * time.Second
+	drainTime = 7 * time.Second
 	// lastWords is how long those cut off then have to be told so.
 	lastWords = time.Second
 )

@@ -4,9 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"log/slog"
+	"sync"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/cstproxy/cstproxy/cache"
 	"github.com/cstproxy/cstproxy/metrics"
@@ -51,20 +50,13 @@ func openRedis(config Config, m *metrics.Metrics, log *slog.Logger) (store, erro
 		return store{}, configError{[]string{"REDIS_URL: " + err.Error()}}
 	}
 	client.AddHook(cache.NewBreaker())
-	var tier *cache.Tier
+	well := make(chan struct{}, 1)
 	monitor := cache.NewMonitor(cache.MonitorParts{
-		Client: client, Prefix: config.KeyPrefix, Name: rand.Text(), Log: log,
-		Heard: func(ctx context.Context, err error, skew time.Duration) {
-			m.RedisUp(err)
-			if err == nil {
-				m.Skewed(skew)
-				tier.Settle(ctx)
-			}
-		},
+		Client: client, Prefix: config.KeyPrefix, Name: rand.Text(), Log: log, Heard: heard(m, well),
 	})
 	changes := &cache.Changes{}
 	shared := cache.NewRedis(cache.RedisParts{Client: client, Prefix: config.KeyPrefix, Lifetime: lifetime(config), Changes: changes})
-	tier = cache.NewTier(cache.TierParts{
+	tier := cache.NewTier(cache.TierParts{
 		Store: m.Store(metrics.TierRedis, shared), Lifetime: lifetime(config),
 		Entries: config.MemoryEntries, TTL: config.MemoryTTL, Now: monitor.Now, Meter: m,
 	})
@@ -75,27 +67,56 @@ func openRedis(config Config, m *metrics.Metrics, log *slog.Logger) (store, erro
 		}),
 		now: monitor.Now, ping: shared.Ping,
 		look: func(ctx context.Context) { _ = monitor.Look(ctx) },
-		run:  inBackground(client, monitor, changes, config.KeyPrefix),
-		close: func() error {
-			settling, cancel := context.WithTimeout(context.Background(), time.Second) //nolint:forbidigo // the end has no caller
-			defer cancel()
-			tier.Settle(settling)
-			_ = tier.Close()
-			return shared.Close()
-		},
+		run: together(monitor.Run, func(ctx context.Context) { settle(ctx, tier, well) },
+			func(ctx context.Context) { changes.Run(ctx, client, config.KeyPrefix) }),
+		close: func() error { return closeRedis(tier, shared) },
 	}, nil
 }
 
-// inBackground listens for changes and keeps looking at Redis until the context ends.
-func inBackground(client redis.UniversalClient, monitor *cache.Monitor, changes *cache.Changes, prefix string) func(context.Context) {
+// heard counts what the monitor finds, and passes on that Redis is well: what it was not told can be told.
+func heard(m *metrics.Metrics, well chan<- struct{}) func(error, time.Duration) {
+	return func(err error, skew time.Duration) {
+		m.RedisUp(err)
+		if err != nil {
+			return
+		}
+		m.Skewed(skew)
+		select {
+		case well <- struct{}{}:
+		default: // it is being told
+		}
+	}
+}
+
+// together runs all the work at once, and ends when all of it has.
+func together(work ...func(context.Context)) func(context.Context) {
 	return func(ctx context.Context) {
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			changes.Run(ctx, client, prefix)
-		}()
-		monitor.Run(ctx)
-		<-done
+		var group sync.WaitGroup
+		for _, w := range work {
+			group.Go(func() { w(ctx) })
+		}
+		group.Wait()
+	}
+}
+
+// closeRedis tells Redis what it was not told yet, if it can be told soon.
+func closeRedis(tier *cache.Tier, shared *cache.Redis) error {
+	settling, cancel := context.WithTimeout(context.Background(), time.Second) //nolint:forbidigo // the end has no caller
+	defer cancel()
+	tier.Settle(settling)
+	_ = tier.Close()
+	return shared.Close()
+}
+
+// settle tells Redis what it could not be told, each time that it is well, until ctx ends.
+func settle(ctx context.Context, tier *cache.Tier, well <-chan struct{}) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-well:
+			tier.Settle(ctx)
+		}
 	}
 }
 

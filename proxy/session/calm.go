@@ -9,17 +9,21 @@ import (
 const (
 	// calmFor is how long usable tokens are left alone after Portal failed to refresh one.
 	calmFor = time.Second
+	// portalTrouble is how many clients in a row must be failed before it is Portal's trouble, and not theirs.
+	portalTrouble = 3
 	// mostCalmed bounds the clients remembered; one more forgets them all, which costs a probe each.
 	mostCalmed = 1000
 )
 
-// calm keeps background refreshes from hammering at what just failed: all of them where Portal can't be asked, one
-// client's where it is that client's token that Portal has no good answer for.
+// calm keeps refreshes of usable tokens from hammering at what just failed: that client's token, and all of them once
+// Portal fails one client after the other, or says that it is too much.
 type calm struct {
 	mu  sync.Mutex
 	all time.Time
 	// one :: client -> until when
 	one map[ClientID]time.Time
+	// inARow are clients that were failed since the last that was not.
+	inARow map[ClientID]bool
 }
 
 // holds reports whether the client's token is to be left alone.
@@ -33,12 +37,25 @@ func (c *calm) holds(client ClientID, now time.Time) bool {
 func (c *calm) fall(client ClientID, now time.Time, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if errors.Is(err, ErrPortalUnavailable) || errors.Is(err, ErrPortalTimeout) || errors.Is(err, ErrPortalRateLimited) {
-		c.all = now.Add(calmFor)
-		return
-	}
 	if c.one == nil || len(c.one) >= mostCalmed {
 		c.one = map[ClientID]time.Time{}
 	}
 	c.one[client] = now.Add(calmFor)
+	if c.inARow == nil {
+		c.inARow = map[ClientID]bool{}
+	}
+	if len(c.inARow) < portalTrouble {
+		c.inARow[client] = true
+	}
+	if len(c.inARow) >= portalTrouble || errors.Is(err, ErrPortalRateLimited) {
+		c.all = now.Add(calmFor)
+	}
+}
+
+// lift ends the calm of all, since Portal refreshed a token.
+func (c *calm) lift() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.all = time.Time{}
+	clear(c.inARow)
 }

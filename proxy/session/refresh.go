@@ -20,6 +20,7 @@ func (b *Broker) refresh(ctx context.Context, token Token) (Grant, error) {
 		b.calm.fall(token.Client, b.now(), err)
 		return Grant{}, err
 	}
+	b.calm.lift()
 	return b.moved(ctx, token, sent, SourceRefresh)
 }
 
@@ -52,13 +53,27 @@ func (b *Broker) moved(ctx context.Context, token Token, at time.Time, source So
 	return Grant{Token: move.Of(token), Source: source, At: at}, nil
 }
 
+// flyBehind is the work of a flight that nobody waits for. It never mints for want of a token: who had it may have
+// logged out.
+func (b *Broker) flyBehind(ctx context.Context, client ClientID) (Grant, error) {
+	token, err := b.look(ctx, client)
+	if err != nil {
+		return Grant{}, err
+	}
+	switch b.parts.Lifetime.Decide(token, b.now(), Need{}).Action {
+	case Refresh, ServeAndExtend:
+		return b.refresh(ctx, token)
+	}
+	return Grant{}, nil // whoever joined looks again
+}
+
 // extendBehind refreshes a client's token in the background, unless that is under way or just failed.
 func (b *Broker) extendBehind(ctx context.Context, client ClientID) {
 	if b.calm.holds(client, b.now()) {
 		return
 	}
 	b.refreshes.join(ctx, client, func(ctx context.Context) (Grant, error) {
-		grant, err := b.flyToRefresh(ctx, Ask{Client: client})
+		grant, err := b.flyBehind(ctx, client)
 		if err != nil {
 			// Logged here, since most often nobody waits for it.
 			b.parts.Log.WarnContext(ctx, "token not refreshed", "client", client, "error", err)

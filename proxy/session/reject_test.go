@@ -209,11 +209,12 @@ func TestRefreshThatHangsDoesNotDelayAMint(t *testing.T) {
 type choosy struct {
 	session.Portal
 	trouble session.ClientID
+	err     error
 }
 
 func (p choosy) Probe(ctx context.Context, token session.Token) error {
 	if token.Client == p.trouble {
-		return session.ErrPortalBadResponse
+		return p.err
 	}
 	return p.Portal.Probe(ctx, token)
 }
@@ -223,7 +224,7 @@ func TestOneClientsTroubleLeavesTheRefreshOfOthersAlone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const carol session.ClientID = "carol"
-		w := newWorld(t, func(p *session.Parts) { p.Portal = choosy{p.Portal, carol} })
+		w := newWorld(t, func(p *session.Parts) { p.Portal = choosy{p.Portal, carol, session.ErrPortalBadResponse} })
 		troubled := session.Ask{Client: carol}
 		token := w.aged(due)
 		if _, err := w.Grant(t.Context(), troubled); err != nil {
@@ -242,5 +243,60 @@ func TestOneClientsTroubleLeavesTheRefreshOfOthersAlone(t *testing.T) {
 		if got := w.stored().ActiveAt; !got.Equal(time.Now().UTC()) {
 			t.Errorf("active at %s, want now, %s", got, time.Now().UTC())
 		}
+	})
+}
+
+// gated is a store that is slow to look.
+type gated struct {
+	*sessiontest.Store
+	gate chan struct{}
+}
+
+func (s *gated) Look(ctx context.Context, client session.ClientID) (session.Token, error) {
+	if s.gate != nil {
+		<-s.gate
+	}
+	return s.Store.Look(ctx, client)
+}
+
+func TestNothingIsMintedBehindForWhoLoggedOut(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var store *gated
+		w := newWorld(t, func(p *session.Parts) {
+			store = &gated{Store: p.Store.(*sessiontest.Store)}
+			p.Store = store
+		})
+		w.aged(due)
+		store.gate = make(chan struct{})
+		w.fetch(session.Need{})
+		if err := w.Forget(t.Context(), alice); err != nil {
+			t.Fatal(err)
+		}
+		close(store.gate)
+		w.settled().wantMints(session.Absent)
+		if !w.stored().IsZero() {
+			t.Error("a token is cached again")
+		}
+	})
+}
+
+func TestClientThatPortalAlwaysFailsLeavesTheRefreshOfOthersAlone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const carol session.ClientID = "carol"
+		w := newWorld(t, func(p *session.Parts) { p.Portal = choosy{p.Portal, carol, session.ErrPortalUnavailable} })
+		fetch := func(client session.ClientID) {
+			if _, err := w.Grant(t.Context(), session.Ask{Client: client}); err != nil {
+				t.Error(err)
+			}
+			synctest.Wait()
+		}
+		fetch(alice)
+		fetch(carol)
+		time.Sleep(due)
+		fetch(carol)
+		fetch(alice)
+		w.wantProbes(1)
 	})
 }
