@@ -67,10 +67,12 @@ func flagName(variable string) string {
 // secret reports whether the value must never be shown, nor be given where a list of processes shows it.
 func (s setting) secret() bool { return s.kind == reflect.TypeFor[session.Secret]() }
 
+func (s setting) isPathOfSecret() bool { return strings.HasSuffix(s.variable, fileSuffix) }
+
 // show returns a value as a message may show it: quoted, cut, and without anything secret.
 func (s setting) show(value string) string {
-	if s.secret() {
-		return session.NewSecret(value).String()
+	if s.secret() || s.isPathOfSecret() && value != "" && !strings.Contains(value, "/") {
+		return session.NewSecret(value).String() // the latter may be the secret itself, in the wrong place
 	}
 	if s.kind == reflect.TypeFor[baseURL]() {
 		value = maskURL(value)

@@ -274,3 +274,13 @@ func TestEveryFieldOfConfigIsASetting(t *testing.T) {
 		t.Errorf("%d settings for %d fields", got, want)
 	}
 }
+
+// Somebody will put the key where the path of its file belongs.
+func TestAKeyInThePlaceOfItsFileIsNotShown(t *testing.T) {
+	t.Parallel()
+	const key = "canary-portal-api-key"
+	_, err := loadConfig([]string{"PORTAL_API_KEY_FILE=" + key}, nil)
+	if err == nil || strings.Contains(err.Error(), key) || !strings.Contains(err.Error(), "PORTAL_API_KEY_FILE") {
+		t.Errorf("got %v, want an error that names the setting, and not what was given", err)
+	}
+}
