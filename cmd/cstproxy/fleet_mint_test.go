@@ -17,21 +17,24 @@ import (
 
 func TestFleetMintsOnceForAllWhoAskAtOnce(t *testing.T) {
 	callers := longOr(300, 60)
-	f := startFleet(t, 3, portaltest.Options{}, unlimited(onRedis(redistest.Start(t)))...)
-	f.portal.Inject(portaltest.Mint, portaltest.Fault{Latency: 500 * time.Millisecond})
-	clients := clientIDs("cold", 15)
+	retellFleet(t, func() (f *fleet, wrong []string) {
+		f = startFleet(t, 3, portaltest.Options{}, unlimited(onRedis(redistest.Start(t)))...)
+		f.portal.Inject(portaltest.Mint, portaltest.Fault{Latency: 500 * time.Millisecond})
+		clients := clientIDs("cold", 15)
 
-	began := time.Now()
-	for client, tokens := range f.callers(clients, callers) {
-		if len(tokens) != 1 {
-			t.Errorf("the callers of %s got %d tokens, want one: %v", client, len(tokens), tokens)
+		began := time.Now()
+		for client, tokens := range f.callers(clients, callers) {
+			if len(tokens) != 1 {
+				wrong = append(wrong, fmt.Sprintf("the callers of %s got %d tokens, want one: %v", client, len(tokens), tokens))
+			}
 		}
-	}
-	t.Logf("%d callers were served in %s", callers*len(clients), time.Since(began))
-	if got := f.portal.Stats().Mints; got != len(clients) {
-		t.Errorf("Portal minted %d tokens, want %d", got, len(clients))
-	}
-	f.expectLiveTokens(clients)
+		t.Logf("%d callers were served in %s", callers*len(clients), time.Since(began))
+		if got := f.portal.Stats().Mints; got != len(clients) {
+			wrong = append(wrong, fmt.Sprintf("Portal minted %d tokens, want %d", got, len(clients)))
+		}
+		f.expectLiveTokens(clients)
+		return f, wrong
+	})
 }
 
 // firstMints has Portal make a token for each client's first mint and never answer: the replica that asked is in the
@@ -72,36 +75,44 @@ func (m *firstMints) count() int {
 func TestFleetSurvivesTheDeathOfEveryMinter(t *testing.T) {
 	for name, killsOlder := range map[string]bool{"a mint kills the older tokens": true, "older tokens live on": false} {
 		t.Run(name, func(t *testing.T) {
-			callers := longOr(300, 60)
-			minters := firstMints{by: map[string]int{}}
-			f := startFleetBehind(t, 3, portaltest.Options{MintKillsOlder: killsOlder}, minters.wrap,
-				unlimited(onRedis(redistest.Start(t)))...)
-			clients := clientIDs("cold", 15)
-
-			done := make(chan map[string]map[string]int, 1)
-			began := time.Now()
-			go func() { done <- f.callers(clients, callers) }()
-			await(t, "a mint for each client", func() bool { return minters.count() == len(clients) })
-			for i := range 3 {
-				f.replica(i).kill()
-				f.start(i)
-			}
-			killed := time.Since(began)
-			got := <-done
-
-			t.Logf("after %s all minters had been killed; all callers were served after %s, with %d mints",
-				killed, time.Since(began), f.portal.Stats().Mints)
-			for client, tokens := range got {
-				if len(tokens) > 2 {
-					t.Errorf("the callers of %s got %d tokens: %v", client, len(tokens), tokens)
-				}
-			}
-			if got := f.portal.Stats().Mints; got > 2*len(clients) {
-				t.Errorf("Portal minted %d tokens, want at most %d", got, 2*len(clients))
-			}
-			f.expectLiveTokens(clients)
+			retellFleet(t, func() (*fleet, []string) { return killEveryMinter(t, killsOlder) })
 		})
 	}
+}
+
+// killEveryMinter kills the replica that mints, for each client, and returns what was wrong with what came of it.
+func killEveryMinter(t *testing.T, killsOlder bool) (*fleet, []string) {
+	t.Helper()
+	var wrong []string
+	callers := longOr(300, 60)
+	minters := firstMints{by: map[string]int{}}
+	f := startFleetBehind(t, 3, portaltest.Options{MintKillsOlder: killsOlder}, minters.wrap,
+		unlimited(onRedis(redistest.Start(t)))...)
+	clients := clientIDs("cold", 15)
+
+	done := make(chan map[string]map[string]int, 1)
+	began := time.Now()
+	go func() { done <- f.callers(clients, callers) }()
+	await(t, "a mint for each client", func() bool { return minters.count() == len(clients) })
+	for i := range 3 {
+		f.replica(i).kill()
+		f.start(i)
+	}
+	killed := time.Since(began)
+	got := <-done
+
+	t.Logf("after %s all minters had been killed; all callers were served after %s, with %d mints",
+		killed, time.Since(began), f.portal.Stats().Mints)
+	for client, tokens := range got {
+		if len(tokens) > 2 {
+			wrong = append(wrong, fmt.Sprintf("the callers of %s got %d tokens: %v", client, len(tokens), tokens))
+		}
+	}
+	if got := f.portal.Stats().Mints; got > 2*len(clients) {
+		wrong = append(wrong, fmt.Sprintf("Portal minted %d tokens, want at most %d", got, 2*len(clients)))
+	}
+	f.expectLiveTokens(clients)
+	return f, wrong
 }
 
 func TestFleetMintsOnceForAllWhoReportOneToken(t *testing.T) {
