@@ -46,13 +46,10 @@ func unlessKnown(err error) otter.ComputeOp {
 	return otter.CancelOp
 }
 
-// catchUp tells the store, which holds stored, what this replica knows better, and returns what is right now. A store
-// that can be read may still refuse to be told; then it is told later.
-func (t *Tier) catchUp(ctx context.Context, client session.ClientID, stored session.Token) session.Token {
-	r, found := t.tokens.GetIfPresent(client)
+// catchUp tells the store, which holds stored, what this replica knows better by r, and returns what is right now. A
+// store that can be read may still refuse to be told; then it is told later.
+func (t *Tier) catchUp(ctx context.Context, client session.ClientID, r remembered, stored session.Token) session.Token {
 	switch {
-	case !found || !r.unsaved: // another look was faster
-		return stored
 	case r.token.IsZero():
 		return t.forgetLate(ctx, client, r.forgotten, stored)
 	case r.token.ID == stored.ID:

@@ -123,7 +123,7 @@ func (t *Tier) Look(ctx context.Context, client session.ClientID) (session.Token
 	r, found := t.tokens.GetIfPresent(client)
 	switch {
 	case err == nil && found && r.unsaved:
-		return t.catchUp(ctx, client, token), nil
+		return t.catchUp(ctx, client, r, token), nil
 	case err == nil:
 		t.remember(client, remembered{token: token, seen: seen, era: era}, drops)
 		return token, nil

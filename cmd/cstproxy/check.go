@@ -28,11 +28,7 @@ func (p process) check() *cli.Command {
 		Usage:        "validate the configuration and reach Redis and Portal's host; it sends Portal no key",
 		Flags:        settingFlags(),
 		OnUsageError: wrongUsage(),
-		Action: alone(func(ctx context.Context, c *cli.Command) error {
-			config, err := loadConfig(p.environ, givenFlags(c))
-			if err != nil {
-				return err
-			}
+		Action: p.configured(func(ctx context.Context, config Config) error {
 			_ = p.tell("configuration", nil)
 			redis := p.checkRedis(ctx, config)
 			portal := p.tell("portal "+string(config.PortalAPIURL), reachPortal(ctx, config))

@@ -85,3 +85,14 @@ func alone(action cli.ActionFunc) cli.ActionFunc {
 		return action(ctx, c)
 	}
 }
+
+// configured gives an action that takes no arguments the configuration.
+func (p process) configured(action func(context.Context, Config) error) cli.ActionFunc {
+	return alone(func(ctx context.Context, c *cli.Command) error {
+		config, err := loadConfig(p.environ, givenFlags(c))
+		if err != nil {
+			return err
+		}
+		return action(ctx, config)
+	})
+}

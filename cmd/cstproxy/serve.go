@@ -25,11 +25,7 @@ func (p process) serve() *cli.Command {
 		Usage:        "run the proxy",
 		Flags:        settingFlags(),
 		OnUsageError: wrongUsage(),
-		Action: alone(func(ctx context.Context, c *cli.Command) error {
-			config, err := loadConfig(p.environ, givenFlags(c))
-			if err != nil {
-				return err
-			}
+		Action: p.configured(func(ctx context.Context, config Config) error {
 			a, err := wire(config, newLog(config, p.err), time.Now)
 			if err != nil {
 				return err

@@ -31,6 +31,17 @@ type flight[V any] struct {
 	err   error
 }
 
+// wait returns what the flight brings, or ctx's error once the caller leaves.
+func (f *flight[V]) wait(ctx context.Context) (V, error) {
+	select {
+	case <-f.done:
+		return f.value, f.err
+	case <-ctx.Done():
+		var none V
+		return none, ctx.Err()
+	}
+}
+
 func newFlights[K comparable, V any](log *slog.Logger) *flights[K, V] {
 	return &flights[K, V]{log: log, cut: make(chan struct{}), under: map[K]*flight[V]{}}
 }

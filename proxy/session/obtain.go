@@ -79,12 +79,7 @@ func (b *Broker) await(ctx context.Context, f *flight[Grant], ask Ask) (Grant, e
 	if token, err := b.lookup(ctx, ask.Client); err == nil && b.usable(token, ask.Need) {
 		return Grant{Token: token, Source: SourceCache, At: b.now()}, nil
 	}
-	select {
-	case <-f.done:
-		return f.value, f.err
-	case <-ctx.Done():
-		return Grant{}, ctx.Err()
-	}
+	return f.wait(ctx)
 }
 
 // flyToMint is the work of a flight that gets another token. It looks again, past this replica's memory, since another
@@ -125,12 +120,7 @@ func (b *Broker) flyToRefresh(ctx context.Context, ask Ask) (Grant, error) {
 // changePlanes gets another token for a flight that found that it needs one.
 func (b *Broker) changePlanes(ctx context.Context, ask Ask) (Grant, error) {
 	f, _ := b.board(ctx, ask, Mint)
-	select {
-	case <-f.done:
-		return f.value, f.err
-	case <-ctx.Done():
-		return Grant{}, ctx.Err()
-	}
+	return f.wait(ctx)
 }
 
 // serves reports whether what a flight brought is what this caller needs; a flight led by somebody else may bring less.

@@ -28,7 +28,7 @@ func (b *Broker) refresh(ctx context.Context, token Token) (Grant, error) {
 // any more, and whoever does looks again.
 func (b *Broker) replace(ctx context.Context, dead Token) (Grant, error) {
 	now, err := b.look(ctx, dead.Client)
-	if err != nil || (now.ID != dead.ID && now.IsZero()) {
+	if err != nil || now.IsZero() {
 		return Grant{}, err
 	}
 	return b.changePlanes(ctx, Ask{Client: dead.Client, Need: Need{Rejected: dead.ID}})

@@ -57,12 +57,11 @@ func (b *Broker) Register(ctx context.Context, registration Registration) (Grant
 		}
 		return b.registerOnce(ctx, registration)
 	})
-	select {
-	case <-f.done:
-		return b.handOut(f.value, landing{led}), f.err
-	case <-ctx.Done():
-		return Grant{}, ctx.Err()
+	grant, err := f.wait(ctx)
+	if err != nil {
+		return Grant{}, err
 	}
+	return b.handOut(grant, landing{led}), nil
 }
 
 func (b *Broker) register(ctx context.Context, registration Registration) (Grant, error) {
