@@ -1,11 +1,12 @@
 -- Takes the lease on a client's mint, with a fence: a number higher than any commit or lease before it.
--- KEYS[1] the lease, KEYS[2] the fence, KEYS[3] the record
--- ARGV    owner, hold in ms, how long to remember the fence in ms
--- returns nothing if it is busy, else the fence and that of the record there (0 = none)
+-- KEYS[1] the lease, KEYS[2] the fence, KEYS[3] the record, KEYS[4] whose mint may be carried out yet ('?' = that of more than one)
+-- ARGV    owner, hold in ms, how long to remember the fence in ms, how long after its lease a mint may be carried out in ms
+-- returns nothing if it is busy, else the fence, that of the record there (0 = none), and 1 if a mint under an earlier
+--         lease may be carried out yet
 local owner = redis.call('GET', KEYS[1])
 local record = redis.pcall('GET', KEYS[3]) -- an error if it is no string
 local seen = 0
-if type(record) == 'string' and #record > 50 and record:byte(1) == 1 then
+if type(record) == 'string' and #record > 58 and record:byte(1) == 2 then
   seen = struct.unpack('>I8', record, 42)
 end
 if seen > 2 ^ 50 then
@@ -20,4 +21,7 @@ if not owner or fence == 0 then
   redis.call('SET', KEYS[2], string.format('%.0f', fence), 'PX', ARGV[3])
 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return {string.format('%.0f', fence), string.format('%.0f', seen)}
+local open = redis.call('GET', KEYS[4])
+local doubt = open and open ~= ARGV[1]
+redis.call('SET', KEYS[4], doubt and '?' or ARGV[1], 'PX', ARGV[2] + ARGV[4])
+return {string.format('%.0f', fence), string.format('%.0f', seen), doubt and '1' or '0'}

@@ -22,7 +22,7 @@ func behindBreaker(t *testing.T, server *redistest.Server) (redis.UniversalClien
 	t.Helper()
 	client, breaker := connect(t, server.URL()), cache.NewBreaker()
 	client.AddHook(breaker)
-	store := cache.NewRedis(cache.RedisParts{Client: client, Prefix: "p", Lifetime: portal(), Changes: &cache.Changes{}})
+	store := cache.NewRedis(partsOf(client, "p", &cache.Changes{}))
 	reach(t, store, alice)
 	return client, breaker, store
 }

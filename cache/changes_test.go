@@ -25,7 +25,7 @@ func startReplica(t *testing.T, target string) replica {
 	t.Helper()
 	client, changes := connect(t, target), &cache.Changes{}
 	r := replica{
-		Redis: cache.NewRedis(cache.RedisParts{Client: client, Prefix: "p", Lifetime: portal(), Changes: changes}),
+		Redis: cache.NewRedis(partsOf(client, "p", changes)),
 		lost:  &atomic.Int64{},
 	}
 	r.tier = newTier(t, cache.TierParts{Store: r.Redis, TTL: hour})
@@ -114,7 +114,7 @@ func TestChangesThatTellNobodyStillWakeWatchers(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	client, changes := connect(t, server.URL()), &cache.Changes{}
-	store := cache.NewRedis(cache.RedisParts{Client: client, Prefix: "p", Lifetime: portal(), Changes: changes})
+	store := cache.NewRedis(partsOf(client, "p", changes))
 	changed, stop := store.Watch(alice)
 	defer stop()
 	ctx, cancel := context.WithCancel(t.Context())

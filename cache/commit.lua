@@ -2,25 +2,33 @@
 -- suspect: Portal may have killed its token for the other's.
 -- KEYS[1] the record, KEYS[2] the fence
 -- ARGV    record, expiry in Unix ms, fence (0 = minted without a lease), fence seen when the lease was taken, channel,
---         client, token id in hex
+--         client, token id in hex, what time it is for who dated the record in Unix ms
 -- returns the record that is kept
 local function fields(record, tag)
-  if type(record) ~= 'string' or #record <= 50 or record:byte(1) ~= 1 or record:sub(18, 25) ~= tag or record:byte(50) > 3 then
+  if type(record) ~= 'string' or #record <= 58 or record:byte(1) ~= 2 or record:sub(18, 25) ~= tag or record:byte(58) > 3 then
     return
   end
-  local minted, active, fence = struct.unpack('>I8I8I8', record, 26)
-  if minted > 0 and minted <= active and active <= 2 ^ 50 and fence <= 2 ^ 50 then
-    return record:sub(2, 17), minted, fence, record:byte(50)
+  local minted, active, fence, doubt = struct.unpack('>I8I8I8I8', record, 26)
+  if minted > 0 and minted <= active and active <= 2 ^ 50 and fence <= 2 ^ 50 and doubt <= 2 ^ 50 then
+    return record:sub(2, 17), minted, active, fence, doubt, record:byte(58)
   end
 end
-local function with(record, fence, flags)
-  return record:sub(1, 41) .. struct.pack('>I8', fence) .. string.char(flags) .. record:sub(51)
+local function dated(record, minted, active, doubt)
+  return record:sub(1, 25) .. struct.pack('>I8I8', minted, active) .. record:sub(42, 49) .. struct.pack('>I8', doubt) .. record:sub(58)
 end
-local new, fence, seen = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4])
+local function with(record, fence, flags)
+  return record:sub(1, 41) .. struct.pack('>I8', fence) .. record:sub(50, 57) .. string.char(flags) .. record:sub(59)
+end
+-- Where the clock that the dates came from is ahead of this one, the token would look younger than it is.
+local time = redis.call('TIME')
+local ahead = tonumber(ARGV[8]) - tonumber(time[1]) * 1000 - math.floor(tonumber(time[2]) / 1000)
+ahead = ahead < 1000 and 0 or ahead
+local new, fence, seen, expires = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[2]) - ahead
 local tag = new:sub(18, 25)
-local id, minted, _, flags = fields(new, tag)
+local id, minted, active, _, doubt, flags = fields(new, tag)
 local old = redis.pcall('GET', KEYS[1]) -- an error if it is no string
-local oldId, oldMinted, oldFence, oldFlags = fields(old, tag) -- nothing if it is no record of this client
+local oldId, oldMinted, _, oldFence, oldDoubt, oldFlags = fields(old, tag) -- nothing if it is no record of this client
+minted, active = minted - ahead, active - ahead
 if oldId and oldId ~= id and (fence > 0 and oldFence > fence or fence == 0 and oldMinted > minted) then
   old = with(old, oldFence, oldFlags % 2 + 2)
   redis.call('SET', KEYS[1], old, 'KEEPTTL')
@@ -31,11 +39,14 @@ local atOnce = fence > 0 and tonumber(redis.call('GET', KEYS[2]) or '0') > fence
 if oldId and oldId ~= id then
   atOnce = atOnce or fence == 0 or oldFence ~= seen
 end
+if oldId == id then
+  doubt = math.max(doubt, oldDoubt)
+end
 local sure = ARGV[7]
 if atOnce then
   flags, sure = flags % 2 + 2, ''
 end
-new = with(new, math.max(fence, oldFence or 0), flags)
-redis.call('SET', KEYS[1], new, 'PXAT', ARGV[2])
+new = with(dated(new, minted, active, doubt), math.max(fence, oldFence or 0), flags)
+redis.call('SET', KEYS[1], new, 'PXAT', string.format('%.0f', expires))
 redis.pcall('PUBLISH', ARGV[5], ARGV[6] .. ' ' .. sure)
 return new

@@ -43,6 +43,9 @@ func calls(store *cache.Redis, token session.Token) map[string]func(context.Cont
 		"LetGo": func(ctx context.Context) error {
 			return store.LetGo(ctx, session.Lease{Client: token.Client, Owner: "me"})
 		},
+		"Abandon": func(ctx context.Context) error {
+			return store.Abandon(ctx, session.Lease{Client: token.Client, Owner: "me"})
+		},
 	}
 }
 
@@ -86,7 +89,7 @@ func slowest(t *testing.T, store *cache.Redis) func() time.Duration {
 // fresh returns a Redis that has no connection yet.
 func fresh(t *testing.T, target string) *cache.Redis {
 	t.Helper()
-	return cache.NewRedis(cache.RedisParts{Client: connect(t, target), Prefix: "p", Lifetime: portal(), Changes: &cache.Changes{}})
+	return cache.NewRedis(partsOf(connect(t, target), "p", &cache.Changes{}))
 }
 
 // The tests of time-outs are not parallel, so that they measure Redis and not each other.

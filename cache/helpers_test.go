@@ -39,10 +39,15 @@ func connect(tb testing.TB, target string) redis.UniversalClient {
 	return client
 }
 
+// partsOf are those of a Redis by Portal's rule and this machine's clock.
+func partsOf(client redis.UniversalClient, prefix string, changes *cache.Changes) cache.RedisParts {
+	return cache.RedisParts{Client: client, Prefix: prefix, Lifetime: portal(), Changes: changes, Late: sessiontest.Late, Sent: time.Now}
+}
+
 // open returns a Redis on target that was reached, so that no call has to connect first.
 func open(tb testing.TB, target, prefix string) *cache.Redis {
 	tb.Helper()
-	store := cache.NewRedis(cache.RedisParts{Client: connect(tb, target), Prefix: prefix, Lifetime: portal(), Changes: &cache.Changes{}})
+	store := cache.NewRedis(partsOf(connect(tb, target), prefix, &cache.Changes{}))
 	reach(tb, store, alice)
 	return store
 }
@@ -56,7 +61,7 @@ func reach(tb testing.TB, store *cache.Redis, client session.ClientID) {
 // remember returns a Memory that ends with the test.
 func remember(tb testing.TB, now func() time.Time) *cache.Memory {
 	tb.Helper()
-	return newMemory(tb, cache.MemoryParts{Entries: 1000, Lifetime: portal(), Now: now})
+	return newMemory(tb, cache.MemoryParts{Entries: 1000, Lifetime: portal(), Late: sessiontest.Late, Now: now})
 }
 
 func newMemory(tb testing.TB, parts cache.MemoryParts) *cache.Memory {

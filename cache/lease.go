@@ -36,16 +36,16 @@ var (
 func (r *Redis) Acquire(ctx context.Context, client session.ClientID, owner string) (session.Lease, error) {
 	ctx, cancel := context.WithTimeout(ctx, opTimeout)
 	defer cancel()
-	keys := []string{r.leaseKey(client), r.fenceKey(client), r.tokenKey(client)}
+	keys := []string{r.leaseKey(client), r.fenceKey(client), r.tokenKey(client), r.openKey(client)}
 	fences, err := acquireScript.Run(ctx, r.parts.Client, keys,
-		owner, leaseHold.Milliseconds(), fenceMemory.Milliseconds()).StringSlice()
+		owner, leaseHold.Milliseconds(), fenceMemory.Milliseconds(), r.parts.Late.Milliseconds()).StringSlice()
 	if err != nil {
 		return session.Lease{}, fmt.Errorf("acquire lease: %w", err)
 	}
-	if len(fences) != 2 {
+	if len(fences) != 3 {
 		return session.Lease{}, session.ErrLeaseBusy
 	}
-	lease := session.Lease{Client: client, Owner: owner, Hold: leaseHold}
+	lease := session.Lease{Client: client, Owner: owner, Hold: leaseHold, Doubt: fences[2] == "1"}
 	if lease.Fence, err = strconv.ParseUint(fences[0], 10, 64); err != nil {
 		return session.Lease{}, fmt.Errorf("acquire lease: %w", err)
 	}
@@ -59,8 +59,8 @@ func (r *Redis) Acquire(ctx context.Context, client session.ClientID, owner stri
 func (r *Redis) Renew(ctx context.Context, lease session.Lease) error {
 	ctx, cancel := context.WithTimeout(ctx, opTimeout)
 	defer cancel()
-	renewed, err := renewScript.Run(ctx, r.parts.Client, []string{r.leaseKey(lease.Client)},
-		lease.Owner, leaseHold.Milliseconds()).Int()
+	renewed, err := renewScript.Run(ctx, r.parts.Client, []string{r.leaseKey(lease.Client), r.openKey(lease.Client)},
+		lease.Owner, leaseHold.Milliseconds(), r.parts.Late.Milliseconds()).Int()
 	if err != nil {
 		return fmt.Errorf("renew lease: %w", err)
 	}
@@ -72,10 +72,20 @@ func (r *Redis) Renew(ctx context.Context, lease session.Lease) error {
 
 // LetGo implements [session.Leaser].
 func (r *Redis) LetGo(ctx context.Context, lease session.Lease) error {
+	return r.giveBack(ctx, lease, 0)
+}
+
+// Abandon implements [session.Leaser].
+func (r *Redis) Abandon(ctx context.Context, lease session.Lease) error {
+	return r.giveBack(ctx, lease, r.parts.Late)
+}
+
+// giveBack gives the lease back; a mint under it may be carried out for as long as late.
+func (r *Redis) giveBack(ctx context.Context, lease session.Lease, late time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, opTimeout)
 	defer cancel()
-	err := letGoScript.Run(ctx, r.parts.Client, []string{r.leaseKey(lease.Client)},
-		lease.Owner, r.channel(), string(lease.Client)).Err()
+	err := letGoScript.Run(ctx, r.parts.Client, []string{r.leaseKey(lease.Client), r.openKey(lease.Client)},
+		lease.Owner, r.channel(), string(lease.Client), late.Milliseconds()).Err()
 	if err != nil {
 		return fmt.Errorf("let go of lease: %w", err)
 	}
@@ -88,5 +98,7 @@ func (r *Redis) Watch(client session.ClientID) (changed <-chan struct{}, stop fu
 }
 
 func (r *Redis) leaseKey(client session.ClientID) string { return r.key(client, "lease") }
+
+func (r *Redis) openKey(client session.ClientID) string { return r.key(client, "open") }
 
 func (r *Redis) fenceKey(client session.ClientID) string { return r.key(client, "fence") }

@@ -3,10 +3,12 @@ package cache_test
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/cstproxy/cstproxy/cache"
 	"github.com/cstproxy/cstproxy/cache/redistest"
 	"github.com/cstproxy/cstproxy/proxy/session"
+	"github.com/cstproxy/cstproxy/proxy/session/sessiontest"
 )
 
 func leaseOf(client session.ClientID) string { return "p:{" + string(client) + "}:lease" }
@@ -75,6 +77,9 @@ func TestLeaseRunsOutUnlessItIsRenewed(t *testing.T) {
 	if theirs.Fence <= lease.Fence {
 		t.Errorf("fence %d after %d", theirs.Fence, lease.Fence)
 	}
+	if !theirs.Doubt {
+		t.Error("there is no doubt about the mint of an owner who was not heard of again")
+	}
 	if err := store.Renew(t.Context(), lease); !errors.Is(err, session.ErrLeaseLost) {
 		t.Errorf("renewed what another holds: %v, want ErrLeaseLost", err)
 	}
@@ -125,7 +130,7 @@ func TestForeignValueUnderTheKeyDoesNotKeepTheLease(t *testing.T) {
 		"a hash": func(key string) { server.Do("HSET", key, "field", "value") },
 		"text":   func(key string) { server.Do("SET", key, "text") },
 		"a bitmap, all ones": func(key string) {
-			server.Do("SET", key, "\x01"+string(make([]byte, 40))+"\xff\xff\xff\xff\xff\xff\xff\xff\x00secret")
+			server.Do("SET", key, "\x02"+string(make([]byte, 40))+"\xff\xff\xff\xff\xff\xff\xff\xff"+string(make([]byte, 9))+"secret")
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -136,5 +141,34 @@ func TestForeignValueUnderTheKeyDoesNotKeepTheLease(t *testing.T) {
 				t.Errorf("lease = %+v, want the first", lease)
 			}
 		})
+	}
+}
+
+func TestDoubtAboutAMintEndsWithTheTimeInWhichItMayBeCarriedOut(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	store := open(t, server.URL(), "p")
+	key := "p:{" + string(alice) + "}:open"
+	wantLeft := func(most time.Duration) {
+		t.Helper()
+		if left := server.Do("PTTL", key).(int64); left <= most.Milliseconds()-5000 || left > most.Milliseconds() {
+			t.Errorf("there is doubt for %d ms more, want %s", left, most)
+		}
+	}
+	lease := acquire(t, store, alice, "us")
+	wantLeft(lease.Hold + sessiontest.Late)
+	server.Do("PEXPIRE", key, 1000)
+	must(t, store.Renew(t.Context(), lease))
+	wantLeft(lease.Hold + sessiontest.Late)
+	must(t, store.Abandon(t.Context(), lease))
+	wantLeft(sessiontest.Late)
+	server.Do("DEL", key)
+	if lease = acquire(t, store, alice, "them"); lease.Doubt {
+		t.Error("the doubt did not end")
+	}
+	server.Do("DEL", leaseOf(alice))
+	must(t, store.LetGo(t.Context(), lease))
+	if lease = acquire(t, store, alice, "us"); lease.Doubt {
+		t.Error("a mint that ended well after its lease leaves a doubt")
 	}
 }

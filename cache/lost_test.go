@@ -65,7 +65,7 @@ func TestCallWhoseReplyIsLostInAClusterReturnsAnErrorAndIsCarriedOutOnce(t *test
 	client, _ := connect(t, cluster.URL()).(*redis.ClusterClient)
 	losses := &losses{}
 	client.OnNewNode(func(node *redis.Client) { node.AddHook(lossyDial{losses}) })
-	store := cache.NewRedis(cache.RedisParts{Client: client, Prefix: "p", Lifetime: portal(), Changes: &cache.Changes{}})
+	store := cache.NewRedis(partsOf(client, "p", &cache.Changes{}))
 	wantOnce(t, store, losses, cluster.Nodes...)
 }
 

@@ -14,7 +14,9 @@ type MemoryParts struct {
 	// Entries bounds the tokens kept, and the registrations; the least used go first.
 	Entries  int
 	Lifetime session.Lifetime
-	Now      func() time.Time
+	// Late is how long a mint may be carried out that nobody waits for any more.
+	Late time.Duration
+	Now  func() time.Time
 }
 
 // Memory keeps tokens and registrations in the process. It is a [session.Store], a [session.Registry] and a
@@ -23,6 +25,8 @@ type Memory struct {
 	parts         MemoryParts
 	tokens        *otter.Cache[session.ClientID, session.Token]
 	registrations *otter.Cache[string, registration]
+	// open :: client -> until when a mint may be carried out that nobody waits for any more
+	open *otter.Cache[session.ClientID, time.Time]
 }
 
 // registration is a key's record: pending with an owner, or done with a client.
@@ -50,6 +54,12 @@ func NewMemory(parts MemoryParts) *Memory {
 				return left(e.Value.expires)
 			}),
 		}),
+		open: otter.Must(&otter.Options[session.ClientID, time.Time]{
+			MaximumSize: parts.Entries,
+			ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[session.ClientID, time.Time]) time.Duration {
+				return left(e.Value)
+			}),
+		}),
 	}
 }
 
@@ -57,6 +67,7 @@ func NewMemory(parts MemoryParts) *Memory {
 func (m *Memory) Close() error {
 	m.tokens.StopAllGoroutines()
 	m.registrations.StopAllGoroutines()
+	m.open.StopAllGoroutines()
 	return nil
 }
 
@@ -182,7 +193,10 @@ func (m *Memory) Release(_ context.Context, claim session.Claim) error {
 // Acquire implements [session.Leaser] for a replica on its own: nobody else mints.
 func (m *Memory) Acquire(_ context.Context, client session.ClientID, owner string) (session.Lease, error) {
 	old, _ := m.tokens.GetIfPresent(client)
-	return session.Lease{Client: client, Owner: owner, Fence: old.Fence + 1, Seen: old.Fence, Hold: time.Hour}, nil
+	until, _ := m.open.GetIfPresent(client)
+	return session.Lease{
+		Client: client, Owner: owner, Fence: old.Fence + 1, Seen: old.Fence, Hold: time.Hour, Doubt: m.parts.Now().Before(until),
+	}, nil
 }
 
 // Renew implements [session.Leaser].
@@ -190,6 +204,12 @@ func (m *Memory) Renew(context.Context, session.Lease) error { return nil }
 
 // LetGo implements [session.Leaser].
 func (m *Memory) LetGo(context.Context, session.Lease) error { return nil }
+
+// Abandon implements [session.Leaser].
+func (m *Memory) Abandon(_ context.Context, lease session.Lease) error {
+	m.open.Set(lease.Client, m.parts.Now().Add(m.parts.Late))
+	return nil
+}
 
 // Watch implements [session.Leaser]; nothing changes but by this replica.
 func (m *Memory) Watch(session.ClientID) (changed <-chan struct{}, stop func()) {

@@ -101,7 +101,7 @@ func (t *Tier) forgetLate(ctx context.Context, client session.ClientID, gone ses
 
 // slideLate notes activity that the store missed.
 func (t *Tier) slideLate(ctx context.Context, r remembered, stored session.Token) session.Token {
-	move := session.Move{Client: stored.Client, ID: stored.ID, At: r.token.ActiveAt}
+	move := session.Move{Client: stored.Client, ID: stored.ID, At: r.token.ActiveAt, Doubt: r.token.Doubt}
 	if _, err := t.parts.Store.Slide(ctx, move); err != nil {
 		t.owing.Store(true)
 		return r.token

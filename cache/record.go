@@ -9,7 +9,7 @@ import (
 	"github.com/cstproxy/cstproxy/proxy/session"
 )
 
-// The record of a token, version 1. The scripts read the fields before the secret by these places (from 1, in Lua).
+// The record of a token, version 2. The scripts read the fields before the secret by these places (from 1, in Lua).
 //
 //	offset  0  version
 //	        1  token id, 16 bytes
@@ -17,17 +17,19 @@ import (
 //	       25  minted, Unix ms, 8 bytes, big endian
 //	       33  active, Unix ms, 8 bytes, big endian
 //	       41  fence, 8 bytes, big endian
-//	       49  flags: 1 = account abstracted, 2 = suspect
-//	       50  secret, to the end
+//	       49  in doubt until, Unix ms, 8 bytes, big endian; 0 = not in doubt
+//	       57  flags: 1 = account abstracted, 2 = suspect
+//	       58  secret, to the end
 const (
-	recordVersion = 1
+	recordVersion = 2
 	offsetID      = 1
 	offsetTag     = 17
 	offsetMinted  = 25
 	offsetActive  = 33
 	offsetFence   = 41
-	offsetFlags   = 49
-	offsetSecret  = 50
+	offsetDoubt   = 49
+	offsetFlags   = 57
+	offsetSecret  = 58
 
 	flagAccountAbstracted = 1
 	flagSuspect           = 2
@@ -47,6 +49,7 @@ func encodeRecord(token session.Token) []byte {
 	record = binary.BigEndian.AppendUint64(record, uint64(token.MintedAt.UnixMilli()))
 	record = binary.BigEndian.AppendUint64(record, uint64(token.ActiveAt.UnixMilli()))
 	record = binary.BigEndian.AppendUint64(record, token.Fence)
+	record = binary.BigEndian.AppendUint64(record, uint64(stamp(token.Doubt))) //nolint:gosec // not negative
 	var flags byte
 	if token.AccountAbstracted {
 		flags |= flagAccountAbstracted
@@ -73,8 +76,8 @@ func decodeRecord(client session.ClientID, record string) (session.Token, error)
 	if record[offsetFlags] > flagAccountAbstracted|flagSuspect {
 		return session.Token{}, unreadable("its flags are not known")
 	}
-	minted, active := date(record[offsetMinted:]), date(record[offsetActive:])
-	if minted <= 0 || active < minted || active > latestDate {
+	minted, active, doubt := date(record[offsetMinted:]), date(record[offsetActive:]), date(record[offsetDoubt:])
+	if !possible(minted, active, doubt) {
 		return session.Token{}, unreadable("its dates are impossible")
 	}
 	token := session.Token{
@@ -83,14 +86,19 @@ func decodeRecord(client session.ClientID, record string) (session.Token, error)
 		Secret:            session.NewSecret(record[offsetSecret:]),
 		AccountAbstracted: record[offsetFlags]&flagAccountAbstracted != 0,
 		Suspect:           record[offsetFlags]&flagSuspect != 0,
-		Fence:             binary.BigEndian.Uint64([]byte(record[offsetFence:offsetFlags])),
+		Fence:             binary.BigEndian.Uint64([]byte(record[offsetFence:offsetDoubt])),
 		MintedAt:          time.UnixMilli(minted).UTC(),
 		ActiveAt:          time.UnixMilli(active).UTC(),
+		Doubt:             moment(doubt),
 	}
 	if session.IdentifyToken(token.Secret) != token.ID {
 		return session.Token{}, unreadable("its secret is torn")
 	}
 	return token, nil
+}
+
+func possible(minted, active, doubt int64) bool {
+	return minted > 0 && active >= minted && active <= latestDate && doubt >= 0 && doubt <= latestDate
 }
 
 func unreadable(why string) error {
@@ -101,6 +109,21 @@ func unreadable(why string) error {
 func clientTag(client session.ClientID) [8]byte {
 	sum := sha256.Sum256([]byte(client))
 	return [8]byte(sum[:8])
+}
+
+// stamp returns a date's Unix ms, or 0 for the zero date; moment turns that back.
+func stamp(date time.Time) int64 {
+	if date.IsZero() {
+		return 0
+	}
+	return date.UnixMilli()
+}
+
+func moment(stamp int64) time.Time {
+	if stamp == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(stamp).UTC()
 }
 
 // date reads 8 bytes; a number too large for a date comes out negative, which no caller accepts.

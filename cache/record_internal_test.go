@@ -28,6 +28,7 @@ func drawToken(t *rapid.T) session.Token {
 		Client: drawClient(t, "client"), ID: session.IdentifyToken(secret), Secret: secret,
 		AccountAbstracted: rapid.Bool().Draw(t, "abstracted"),
 		Suspect:           rapid.Bool().Draw(t, "suspect"),
+		Doubt:             moment(rapid.Int64Range(0, latestDate).Draw(t, "doubt")),
 		Fence:             rapid.Uint64().Draw(t, "fence"),
 		MintedAt:          time.UnixMilli(minted).UTC(), ActiveAt: time.UnixMilli(active).UTC(),
 	}
@@ -94,8 +95,10 @@ func TestRecordWithAByteChangedIsUnreadableOrTheSameTokenWithOtherDatesFenceOrFl
 			switch {
 			case at >= offsetMinted && at < offsetFence:
 				wantOtherDates(t, token, string(changed))
-			case at >= offsetFence && at < offsetFlags:
+			case at >= offsetFence && at < offsetDoubt:
 				wantOtherFence(t, token, string(changed))
+			case at >= offsetDoubt && at < offsetFlags:
+				wantOtherDoubt(t, token, string(changed))
 			case at == offsetFlags && changed[at] <= flagAccountAbstracted|flagSuspect:
 				wantOtherFlags(t, token, string(changed))
 			default:
@@ -133,6 +136,22 @@ func wantOtherFence(t *testing.T, token session.Token, changed string) {
 	got.Fence = token.Fence
 	if diff := cmp.Diff(token, got); diff != "" {
 		t.Errorf("more than the fence changed (-want +got):\n%s", diff)
+	}
+}
+
+func wantOtherDoubt(t *testing.T, token session.Token, changed string) {
+	t.Helper()
+	got, err := decodeRecord(token.Client, changed)
+	if err != nil {
+		wantUnreadable(t, token.Client, changed, token.Secret)
+		return
+	}
+	if got.Doubt.UnixMilli() <= 0 || got.Doubt.UnixMilli() > latestDate {
+		t.Errorf("a doubt that can't be was accepted: until %s", got.Doubt)
+	}
+	got.Doubt = token.Doubt
+	if diff := cmp.Diff(token, got); diff != "" {
+		t.Errorf("more than the doubt changed (-want +got):\n%s", diff)
 	}
 }
 
@@ -212,7 +231,7 @@ func FuzzDecodeRecord(f *testing.F) {
 	f.Add(client, record[:offsetSecret+1])
 	f.Add(client, record[:len(record)-1])
 	f.Add(client, record+"x")
-	f.Add(client, "\x02"+record[1:])
+	f.Add(client, "\x01"+record[1:])
 	f.Add(client, record[:offsetFlags]+"\x04"+record[offsetSecret:])
 	f.Add(client, record[:offsetMinted]+strings.Repeat("\xff", 16)+record[offsetFence:])
 	f.Add(client, "")

@@ -36,6 +36,10 @@ type RedisParts struct {
 	Lifetime session.Lifetime
 	// Changes serves those who watch a client.
 	Changes *Changes
+	// Late is how long after its lease ended a mint may be carried out that nobody waits for any more.
+	Late time.Duration
+	// Sent is the clock by which tokens are dated. Where it is ahead of Redis's, dates are moved back by that.
+	Sent func() time.Time
 }
 
 // Redis keeps tokens, leases and registrations in Redis. It is a [session.Store], a [session.Leaser] and a
@@ -92,7 +96,8 @@ func (r *Redis) Commit(ctx context.Context, token session.Token, seen uint64) (s
 	ctx, cancel := context.WithTimeout(ctx, opTimeout)
 	defer cancel()
 	record, err := commitScript.Run(ctx, r.parts.Client, []string{r.tokenKey(token.Client), r.fenceKey(token.Client)},
-		encodeRecord(token), r.parts.Lifetime.ExpiresAt(token).UnixMilli(), token.Fence, seen, r.channel(), string(token.Client), token.ID.String()).Text()
+		encodeRecord(token), r.parts.Lifetime.ExpiresAt(token).UnixMilli(), token.Fence, seen,
+		r.channel(), string(token.Client), token.ID.String(), r.sent()).Text()
 	if err != nil {
 		return session.Token{}, fmt.Errorf("commit token: %w", err)
 	}
@@ -105,8 +110,8 @@ func (r *Redis) Slide(ctx context.Context, move session.Move) (session.Match, er
 	if move.Clears {
 		clears = "1"
 	}
-	return r.compare(ctx, slideScript, move.Client,
-		named(move.ID), move.At.UnixMilli(), life.IdleTTL.Milliseconds(), life.RefreshWindow.Milliseconds(), clears)
+	return r.compare(ctx, slideScript, move.Client, named(move.ID), move.At.UnixMilli(), life.IdleTTL.Milliseconds(),
+		life.RefreshWindow.Milliseconds(), clears, stamp(move.Doubt), r.sent(), r.channel(), string(move.Client))
 }
 
 // Forget implements [session.Store].
@@ -138,5 +143,8 @@ func (r *Redis) tokenKey(client session.ClientID) string { return r.key(client, 
 func (r *Redis) key(client session.ClientID, kind string) string {
 	return r.parts.Prefix + ":{" + string(client) + "}:" + kind
 }
+
+// sent is what time it is for the scripts that date a record.
+func (r *Redis) sent() int64 { return r.parts.Sent().UnixMilli() }
 
 func (r *Redis) channel() string { return channelOf(r.parts.Prefix) }

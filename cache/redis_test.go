@@ -83,7 +83,9 @@ func TestSlidePastTheWindowEndsTheToken(t *testing.T) {
 	// The window was longer when the token was saved.
 	long := portal()
 	long.RefreshWindow = 30 * day
-	before := cache.NewRedis(cache.RedisParts{Client: connect(t, server.URL()), Prefix: "p", Lifetime: long, Changes: &cache.Changes{}})
+	parts := partsOf(connect(t, server.URL()), "p", &cache.Changes{})
+	parts.Lifetime = long
+	before := cache.NewRedis(parts)
 	token := newToken(alice)
 	token.MintedAt = token.MintedAt.Add(-8 * day)
 	token.ActiveAt = token.ActiveAt.Add(-hour)
@@ -107,7 +109,7 @@ func TestClientHasOneKeyASmallPlainString(t *testing.T) {
 	if got := server.Do("TYPE", keyOf(alice)); got != "string" {
 		t.Errorf("the record's type is %v", got)
 	}
-	if got, want := server.Do("STRLEN", keyOf(alice)), int64(50+len(token.Secret.Reveal())); got != want {
+	if got, want := server.Do("STRLEN", keyOf(alice)), int64(58+len(token.Secret.Reveal())); got != want {
 		t.Errorf("the record has %d bytes, want %d", got, want)
 	}
 	t.Logf("a token of %d bytes takes %d bytes of Redis's memory", len(token.Secret.Reveal()), server.Do("MEMORY", "USAGE", keyOf(alice)))
@@ -176,21 +178,21 @@ func TestEachCallIsOneCommand(t *testing.T) {
 		want map[string]int // with those inside of scripts
 	}{
 		{"load of nothing", func() error { _, err := store.Load(t.Context(), alice); return err }, map[string]int{"get": 1}},
-		{"acquire", func() error { _, err := store.Acquire(t.Context(), alice, "me"); return err }, map[string]int{"evalsha": 1, "get": 3, "set": 2}},
-		{"renew", func() error { return store.Renew(t.Context(), session.Lease{Client: alice, Owner: "me"}) }, map[string]int{"evalsha": 1, "get": 1, "pexpire": 1}},
-		{"commit", func() error { _, err := store.Commit(t.Context(), leased, 0); return err }, map[string]int{"evalsha": 1, "get": 2, "set": 1, "publish": 1}},
-		{"let go", func() error { return store.LetGo(t.Context(), session.Lease{Client: alice, Owner: "me"}) }, map[string]int{"evalsha": 1, "get": 1, "del": 1, "publish": 1}},
-		{"let go of nothing", func() error { return store.LetGo(t.Context(), session.Lease{Client: alice, Owner: "me"}) }, map[string]int{"evalsha": 1, "get": 1}},
+		{"acquire", func() error { _, err := store.Acquire(t.Context(), alice, "me"); return err }, map[string]int{"evalsha": 1, "get": 4, "set": 3}},
+		{"renew", func() error { return store.Renew(t.Context(), session.Lease{Client: alice, Owner: "me"}) }, map[string]int{"evalsha": 1, "get": 1, "pexpire": 2}},
+		{"commit", func() error { _, err := store.Commit(t.Context(), leased, 0); return err }, map[string]int{"evalsha": 1, "get": 2, "set": 1, "time": 1, "publish": 1}},
+		{"let go", func() error { return store.LetGo(t.Context(), session.Lease{Client: alice, Owner: "me"}) }, map[string]int{"evalsha": 1, "get": 2, "del": 2, "publish": 1}},
+		{"let go of nothing", func() error { return store.LetGo(t.Context(), session.Lease{Client: alice, Owner: "me"}) }, map[string]int{"evalsha": 1, "get": 2}},
 		{"load", func() error { _, err := store.Load(t.Context(), alice); return err }, map[string]int{"get": 1}},
 		{"slide", func() error {
 			later = later.Add(time.Minute)
 			_, err := store.Slide(t.Context(), session.Move{Client: alice, ID: token.ID, At: later})
 			return err
-		}, map[string]int{"evalsha": 1, "get": 1, "set": 1}},
+		}, map[string]int{"evalsha": 1, "get": 1, "set": 1, "time": 1}},
 		{"slide to where it is", func() error {
 			_, err := store.Slide(t.Context(), session.Move{Client: alice, ID: token.ID, At: later})
 			return err
-		}, map[string]int{"evalsha": 1, "get": 1}},
+		}, map[string]int{"evalsha": 1, "get": 1, "time": 1}},
 		{"forget another", func() error { _, err := store.Forget(t.Context(), alice, newToken(alice).ID); return err }, map[string]int{"evalsha": 1, "get": 1}},
 		{"forget", func() error { _, err := store.Forget(t.Context(), alice, token.ID); return err }, map[string]int{"evalsha": 1, "get": 1, "del": 1, "publish": 1}},
 		{"claim", func() error { _, err := store.Claim(t.Context(), claim); return err }, map[string]int{"evalsha": 1, "get": 1, "set": 1}},
@@ -294,15 +296,16 @@ func TestCorruptRecordIsUnreadableAndSlidesAndForgetsDoNoHarm(t *testing.T) {
 	server := redistest.Start(t)
 	store := open(t, server.URL(), "p")
 	for name, corrupt := range map[string]func(record string) string{
-		"another version":         func(r string) string { return "\x02" + r[1:] },
+		"another version":         func(r string) string { return "\x01" + r[1:] },
 		"another token's id":      func(r string) string { return r[:1] + strings.Repeat("\x01", 16) + r[17:] },
 		"another client's record": func(r string) string { return r[:17] + strings.Repeat("\x01", 8) + r[25:] },
 		"dates of all ones":       func(r string) string { return r[:25] + strings.Repeat("\xff", 16) + r[41:] },
 		"dates of zeros":          func(r string) string { return r[:25] + strings.Repeat("\x00", 16) + r[41:] },
-		"flags not known":         func(r string) string { return r[:49] + "\x04" + r[50:] },
+		"flags not known":         func(r string) string { return r[:57] + "\x04" + r[58:] },
 		"a torn secret":           func(r string) string { return r[:len(r)-1] },
 		"a longer secret":         func(r string) string { return r + "x" },
-		"no secret":               func(r string) string { return r[:50] },
+		"a doubt of all ones":     func(r string) string { return r[:49] + strings.Repeat("\xff", 8) + r[57:] },
+		"no secret":               func(r string) string { return r[:58] },
 		"cut after the id":        func(r string) string { return r[:17] },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -332,7 +335,7 @@ func TestSlideLeavesARecordOfAnotherVersionAsItIs(t *testing.T) {
 	store := open(t, server.URL(), "p")
 	token := newToken(alice)
 	save(t, store, token)
-	newer := "\x02" + server.Do("GET", keyOf(alice)).(string)[1:]
+	newer := "\x03" + server.Do("GET", keyOf(alice)).(string)[1:]
 	server.Do("SET", keyOf(alice), newer)
 	wantMatch(t, session.MatchNone)(store.Slide(t.Context(), session.Move{Client: alice, ID: token.ID, At: token.ActiveAt.Add(hour)}))
 	wantMatch(t, session.MatchNone)(store.Slide(t.Context(), session.Move{Client: alice, ID: session.TokenID{}, At: token.ActiveAt.Add(hour)}))

@@ -1,23 +1,37 @@
 -- Moves a record's active date forward, never back, and its expiry with it.
 -- KEYS[1] the record
--- ARGV    token id ('' = any), date in Unix ms, idle ttl in ms, refresh window in ms, '1' if it clears a suspicion
+-- ARGV    token id ('' = any), date in Unix ms, idle ttl in ms, refresh window in ms, '1' if it clears a suspicion, until when
+--         the token is in doubt in Unix ms (0 = as before), what time it is for the caller in Unix ms, channel, client
 -- returns 0 nothing is there, 1 another token is, 2 done (or there was nothing to change)
 local record = redis.pcall('GET', KEYS[1]) -- an error if it is no string
-if type(record) ~= 'string' or #record < 51 or record:byte(1) ~= 1 then
+if type(record) ~= 'string' or #record < 59 or record:byte(1) ~= 2 then
   return 0
 end
 if ARGV[1] ~= '' and record:sub(2, 17) ~= ARGV[1] then
   return 1
 end
-local minted, active = struct.unpack('>I8I8', record, 26)
-local at, flags = math.max(tonumber(ARGV[2]), active), record:byte(50)
+-- A date by a clock that is ahead of this one would make the token look younger than it is.
+local time = redis.call('TIME')
+local ahead = tonumber(ARGV[7]) - tonumber(time[1]) * 1000 - math.floor(tonumber(time[2]) / 1000)
+ahead = ahead < 1000 and 0 or ahead
+local minted, active, _, doubt = struct.unpack('>I8I8I8I8', record, 26)
+if doubt > 2 ^ 50 then
+  return 0 -- it is torn
+end
+local at, flags, until_ = math.max(tonumber(ARGV[2]) - ahead, active), record:byte(58), tonumber(ARGV[6])
 local cleared = flags
 if ARGV[5] == '1' then
   cleared = flags % 2
 end
-if at > active or cleared ~= flags then
+if until_ == 0 then
+  until_ = doubt
+end
+if at > active or cleared ~= flags or until_ ~= doubt then
   local expires = math.min(at + tonumber(ARGV[3]), minted + tonumber(ARGV[4]))
-  local moved = record:sub(1, 33) .. struct.pack('>I8', at) .. record:sub(42, 49) .. string.char(cleared) .. record:sub(51)
+  local moved = record:sub(1, 33) .. struct.pack('>I8', at) .. record:sub(42, 49) .. struct.pack('>I8', until_) .. string.char(cleared) .. record:sub(59)
   redis.call('SET', KEYS[1], moved, 'PXAT', string.format('%.0f', expires))
+end
+if until_ > doubt then
+  redis.pcall('PUBLISH', ARGV[8], ARGV[9] .. ' ') -- not everybody may publish, and nobody depends on it
 end
 return 2

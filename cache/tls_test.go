@@ -36,7 +36,7 @@ func TestRedisOverTLSIsTrustedOnlyWithACertificateThatHolds(t *testing.T) {
 
 	client, _ := connect(t, target).(*redis.Client)
 	client.Options().TLSConfig.RootCAs = trusted
-	store = cache.NewRedis(cache.RedisParts{Client: client, Prefix: "p", Lifetime: portal(), Changes: &cache.Changes{}})
+	store = cache.NewRedis(partsOf(client, "p", &cache.Changes{}))
 	reach(t, store, alice)
 	token := newToken(alice)
 	save(t, store, token)

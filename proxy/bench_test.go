@@ -43,7 +43,7 @@ func BenchmarkTokenHit(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		redis := cache.NewRedis(cache.RedisParts{Client: client, Prefix: "bench", Lifetime: lifetime()})
+		redis := cache.NewRedis(cache.RedisParts{Client: client, Prefix: "bench", Lifetime: lifetime(), Sent: time.Now})
 		b.Cleanup(func() { _ = redis.Close() })
 		benchmarkTokenHit(b, redis, redis)
 	})

@@ -36,7 +36,9 @@ func openStore(config Config, m *metrics.Metrics, log *slog.Logger, now func() t
 }
 
 func openMemory(config Config, m *metrics.Metrics, log *slog.Logger, now func() time.Time) store {
-	memory := cache.NewMemory(cache.MemoryParts{Entries: config.MemoryEntries, Lifetime: lifetime(config), Now: now})
+	memory := cache.NewMemory(cache.MemoryParts{
+		Entries: config.MemoryEntries, Lifetime: lifetime(config), Late: flightDeadline(config), Now: now,
+	})
 	return store{
 		tokens: m.Store(metrics.TierMemory, memory), leases: memory, registry: memory,
 		budget: cache.NewBudget(cache.BudgetParts{Limits: limits(config), Log: log}),
@@ -55,7 +57,10 @@ func openRedis(config Config, m *metrics.Metrics, log *slog.Logger) (store, erro
 		Client: client, Prefix: config.KeyPrefix, Name: rand.Text(), Log: log, Heard: heard(m, well),
 	})
 	changes := &cache.Changes{}
-	shared := cache.NewRedis(cache.RedisParts{Client: client, Prefix: config.KeyPrefix, Lifetime: lifetime(config), Changes: changes})
+	shared := cache.NewRedis(cache.RedisParts{
+		Client: client, Prefix: config.KeyPrefix, Lifetime: lifetime(config), Changes: changes,
+		Late: flightDeadline(config), Sent: monitor.Now,
+	})
 	tier := cache.NewTier(cache.TierParts{
 		Store: m.Store(metrics.TierRedis, shared), Lifetime: lifetime(config),
 		Entries: config.MemoryEntries, TTL: config.MemoryTTL, Now: monitor.Now, Meter: m,

@@ -35,6 +35,9 @@ func refusal(operation operation, answer *http.Response) error {
 		return nil
 	}
 	err := fmt.Errorf("%w (status %d)", meaning(operation, status), status)
+	if status == http.StatusBadGateway || status == http.StatusGatewayTimeout {
+		err = fmt.Errorf("%w: %w", err, session.ErrOutcomeUnknown) // whoever answers does not know what became of it
+	}
 	if wait := retryAfter(answer.Header.Get("Retry-After"), time.Now()); wait > 0 {
 		return &session.RetryError{After: wait, Err: err}
 	}
@@ -94,18 +97,23 @@ func broken(ctx context.Context, err error) error {
 	case ctx.Err() != nil, errors.As(err, &timeout) && timeout.Timeout():
 		return session.ErrPortalTimeout
 	}
-	return fmt.Errorf("%w: %s", session.ErrPortalUnavailable, cause(err))
+	text, sent := cause(err)
+	if sent {
+		return fmt.Errorf("%w: %s: %w", session.ErrPortalUnavailable, text, session.ErrOutcomeUnknown)
+	}
+	return fmt.Errorf("%w: %s", session.ErrPortalUnavailable, text)
 }
 
-func cause(err error) string {
+// cause says what broke, and whether the request may have reached Portal before.
+func cause(err error) (text string, sent bool) {
 	if operation, ok := errors.AsType[*net.OpError](err); ok {
-		return operation.Error()
+		return operation.Error(), operation.Op != "dial"
 	}
 	if lookup, ok := errors.AsType[*net.DNSError](err); ok {
-		return lookup.Error()
+		return lookup.Error(), false
 	}
 	if certificate, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return certificate.Error()
+		return certificate.Error(), false
 	}
-	return "the connection broke"
+	return "the connection broke", true
 }

@@ -44,8 +44,13 @@ func mayPass(err error) bool {
 // Mint implements [session.Portal].
 func (r *Retry) Mint(ctx context.Context, client session.ClientID, reason session.Reason) (session.Token, error) {
 	var token session.Token
+	unknown := false
 	err := r.do(ctx, func() (err error) {
 		token, err = r.next.Mint(ctx, client, reason)
+		if err == nil && unknown {
+			token.Doubt = time.Now() // for the Broker to date
+		}
+		unknown = errors.Is(err, session.ErrOutcomeUnknown)
 		return err
 	})
 	return token, err

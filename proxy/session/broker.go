@@ -32,6 +32,8 @@ type Move struct {
 	At     time.Time
 	// Clears: the request that this is about was sent knowing that the token was suspect, so that it is so no longer.
 	Clears bool
+	// Doubt takes the place of the token's, unless it is zero.
+	Doubt time.Time
 }
 
 // Of returns t after the move, which is of that token.
@@ -40,6 +42,9 @@ func (m Move) Of(t Token) Token {
 		t.ActiveAt = m.At
 	}
 	t.Suspect = t.Suspect && !m.Clears
+	if !m.Doubt.IsZero() {
+		t.Doubt = m.Doubt
+	}
 	return t
 }
 
@@ -55,7 +60,8 @@ const (
 
 // Portal is what the Broker asks of Portal's API. A token comes back without dates: the Broker keeps the clock.
 type Portal interface {
-	// Mint has Portal make a new token for client. The reason is for those who count.
+	// Mint has Portal make a new token for client. The reason is for those who count. Its Doubt is not zero if an attempt
+	// before the one that succeeded may be carried out yet.
 	Mint(ctx context.Context, client ClientID, reason Reason) (Token, error)
 	// Probe sends one authenticated request with the token. [ErrTokenRejected]: Portal refuses it.
 	Probe(ctx context.Context, token Token) error

@@ -13,6 +13,9 @@ func Kept(old, token Token, seen, latest uint64) Token {
 	alone := token.Fence == 0
 	token.Suspect = token.Suspect || (!alone && latest > token.Fence) || (another && (alone || old.Fence != seen))
 	token.Fence = max(token.Fence, old.Fence)
+	if !another {
+		token.Doubt = later(old.Doubt, token.Doubt)
+	}
 	return token
 }
 

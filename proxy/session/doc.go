@@ -16,8 +16,10 @@
 //  4. ActiveAt moves forward only, and only for a request that Portal is known to have accepted (or, if so configured,
 //     is assumed to have).
 //  5. A token is forgotten by its id: never a newer one in its place.
-//  6. One flight per client, process and purpose: to mint, or to refresh. It belongs to the Broker, not to the caller that started it, has its own
-//     deadline, and looks into the store again before it asks Portal.
+//  6. One flight per client, process and purpose: to mint, or to refresh. It belongs to the Broker, not to the caller that
+//     started it, has its own deadline, and looks into the store again before it asks Portal.
 //  7. A live token is served whatever the store or Portal does, unless the caller's explicit need can't be met.
 //  8. A secret leaves through Secret.Reveal alone.
+//  9. A token that another mint may have killed is asked for at Portal before it is granted: always where two mints are
+//     known to have run at once (Suspect), now and then where one was cut off and may be carried out yet (Doubt).
 package session

@@ -24,6 +24,8 @@ var (
 	ErrPortalUnavailable = errors.New("the Portal API is unavailable")
 	// ErrPortalTimeout: Portal did not answer in time; what it did is not known. May be retried, except registration.
 	ErrPortalTimeout = errors.New("the Portal API did not answer in time")
+	// ErrOutcomeUnknown comes with one of the others: Portal may have done what it was asked, or may do it yet.
+	ErrOutcomeUnknown = errors.New("it is not known what became of the request")
 	// ErrPortalUnauthorized: Portal refuses the Portal API Key. Somebody must look at the key.
 	ErrPortalUnauthorized = errors.New("the Portal API refuses the Portal API Key")
 	// ErrPortalBadResponse: Portal's answer can't be used, so nothing of it was.

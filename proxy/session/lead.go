@@ -14,8 +14,10 @@ type Leaser interface {
 	Acquire(ctx context.Context, client ClientID, owner string) (Lease, error)
 	// Renew makes the lease last as long again as when it was taken. [ErrLeaseLost]: it is not the owner's any more.
 	Renew(ctx context.Context, lease Lease) error
-	// LetGo gives the lease back if it is still the owner's.
+	// LetGo gives the lease back if it is still the owner's: nothing that was done under it is under way any more.
 	LetGo(ctx context.Context, lease Lease) error
+	// Abandon gives the lease back likewise, but a mint under it may be carried out yet. For a while, leases say so.
+	Abandon(ctx context.Context, lease Lease) error
 	// Watch returns a channel that receives when the client's token or lease may have changed; stop ends that.
 	Watch(client ClientID) (changed <-chan struct{}, stop func())
 }
@@ -28,6 +30,8 @@ type Lease struct {
 	Fence uint64
 	// Seen is the fence of the token that was kept when the lease was taken, 0 for none.
 	Seen uint64
+	// Doubt: a mint under an earlier lease was cut off, or its owner died, and it may be carried out yet.
+	Doubt bool
 	// Hold is how long it lasts unless renewed.
 	Hold time.Duration
 }
@@ -80,11 +84,18 @@ func (b *Broker) waitFor(ctx context.Context, ask Ask, changed <-chan struct{}) 
 // mintUnder looks again, now that nobody else can mint, and mints if it still must. The lease is renewed meanwhile;
 // should that fail, the request to Portal ends before the lease does.
 func (b *Broker) mintUnder(ctx context.Context, ask Ask, lease Lease) (Grant, error) {
-	held, done := b.hold(ctx, lease)
-	defer done()
-	token, err := b.look(ctx, ask.Client)
+	held, giveBack := b.hold(ctx, lease)
+	var grant Grant
+	err := ErrOutcomeUnknown // unless this returns
+	defer func() { giveBack(err) }()
+	grant, err = b.mintHeld(held, ask, lease)
+	return grant, err
+}
+
+func (b *Broker) mintHeld(held context.Context, ask Ask, lease Lease) (Grant, error) {
+	token, err := b.look(held, ask.Client)
 	if err != nil {
-		return Grant{}, err
+		return Grant{}, timely(held, err)
 	}
 	decision := b.parts.Lifetime.Decide(token, b.now(), ask.Need)
 	if decision.Action >= ServeAndExtend {
@@ -93,7 +104,7 @@ func (b *Broker) mintUnder(ctx context.Context, ask Ask, lease Lease) (Grant, er
 	if decision.Action != Mint {
 		return Grant{}, nil // another replica's token must be refreshed first; the callers look again
 	}
-	return b.mint(held, ask.Client, order{old: token.ID, reason: decision.Reason, lease: lease})
+	return b.mint(held, ask.Client, order{old: token, reason: decision.Reason, lease: lease})
 }
 
 // mintAlone mints without a lease, since the store can't say who has it.
@@ -106,25 +117,34 @@ func (b *Broker) mintAlone(ctx context.Context, ask Ask, old Token, err error) (
 	}
 	b.parts.Log.WarnContext(ctx, "minting without a lease", "client", ask.Client, "error", err)
 	reason := b.parts.Lifetime.Decide(old, b.now(), ask.Need).Reason
-	return b.mint(ctx, ask.Client, order{old: old.ID, reason: reason})
+	return b.mint(ctx, ask.Client, order{old: old, reason: reason})
 }
 
-// hold keeps the lease until done is called, which gives it back. held ends when the lease is about to be lost.
-func (b *Broker) hold(ctx context.Context, lease Lease) (held context.Context, done func()) {
+// hold keeps the lease until giveBack is called, with how the mint under it ended. held ends when the lease is about to
+// be lost.
+func (b *Broker) hold(ctx context.Context, lease Lease) (held context.Context, giveBack func(error)) {
 	holding, lost := context.WithCancelCause(ctx)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		b.renew(holding, lease, lost)
 	}()
-	return holding, func() {
+	return holding, func(outcome error) {
 		lost(context.Canceled)
 		<-ended
 		after, cancel := context.WithTimeout(context.WithoutCancel(ctx), lease.Hold)
 		defer cancel()
-		if err := b.parts.Leaser.LetGo(after, lease); err != nil {
-			b.parts.Log.WarnContext(ctx, "lease not let go of, it will run out", "client", lease.Client, "error", err)
-		}
+		b.giveBack(after, lease, outcome)
+	}
+}
+
+func (b *Broker) giveBack(ctx context.Context, lease Lease, outcome error) {
+	give := b.parts.Leaser.LetGo
+	if !settled(outcome) {
+		give = b.parts.Leaser.Abandon
+	}
+	if err := give(ctx, lease); err != nil {
+		b.parts.Log.WarnContext(ctx, "lease not let go of, it will run out", "client", lease.Client, "error", err)
 	}
 }
 

@@ -139,7 +139,7 @@ func (l Lifetime) lost(t Token, now time.Time, need Need) Reason {
 // extend says how to serve a live t whose window is wide enough for the need.
 func (l Lifetime) extend(t Token, now time.Time, need Need) Action {
 	switch {
-	case l.doubtful(t, now):
+	case l.doubtful(t, now), t.unsettled() && now.Sub(t.ActiveAt) >= askAgain:
 		return Refresh
 	case !l.ExpiresAt(t).Before(l.RefreshableUntil(t)):
 		return Serve // it lives as long as it ever can
@@ -159,10 +159,13 @@ func (l Lifetime) extend(t Token, now time.Time, need Need) Action {
 
 // assume takes the fetch for activity, which is worth a write once in a while, or if the need asks for it.
 func (l Lifetime) assume(t Token, now time.Time, need Need) Action {
-	if l.ExpiresAt(t).Sub(now) < l.life(need) || now.Sub(t.ActiveAt) >= l.SlideStep() {
-		return Slide
+	if l.ExpiresAt(t).Sub(now) >= l.life(need) && now.Sub(t.ActiveAt) < l.SlideStep() {
+		return Serve
 	}
-	return Serve
+	if t.unsettled() {
+		return Refresh // that a dead token is fetched does not settle it
+	}
+	return Slide
 }
 
 // doubtful reports whether only Portal can say that t is alive: it may have been killed by another mint, or was dated
@@ -170,6 +173,13 @@ func (l Lifetime) assume(t Token, now time.Time, need Need) Action {
 func (l Lifetime) doubtful(t Token, now time.Time) bool {
 	return t.Suspect || t.ActiveAt.After(now.Add(l.SafetyMargin))
 }
+
+// askAgain is how often Portal is asked for a token that may be killed any moment: a handful of times in all, and soon
+// enough for who holds it.
+const askAgain = 2 * time.Second
+
+// unsettled reports whether a mint that was cut off may have killed t since Portal last accepted it.
+func (t Token) unsettled() bool { return t.ActiveAt.Before(t.Doubt) }
 
 // life returns the least life left that meets the need.
 func (l Lifetime) life(need Need) time.Duration {

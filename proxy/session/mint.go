@@ -9,7 +9,7 @@ import (
 
 // order is what a mint is for: why, in the place of which token, and under which lease.
 type order struct {
-	old    TokenID
+	old    Token
 	reason Reason
 	lease  Lease
 }
@@ -18,21 +18,63 @@ type order struct {
 func (b *Broker) mint(ctx context.Context, client ClientID, order order) (Grant, error) {
 	// First, so that the dead token is gone even if the mint fails. If it is gone already, the callers look again: another
 	// may have taken its place, or nobody may ask for one any more.
-	if order.reason == Rejected && b.drop(ctx, client, order.old) != MatchSame {
+	if order.reason == Rejected && b.drop(ctx, client, order.old.ID) != MatchSame {
 		return Grant{}, nil
 	}
 	sent := b.now()
-	asking, cancel := context.WithTimeout(ctx, b.parts.Deadline)
-	defer cancel()
-	token, err := b.parts.Portal.Mint(asking, client, order.reason)
+	token, err := b.ask(ctx, client, order)
 	if err != nil {
 		return Grant{}, timely(ctx, err)
 	}
 	b.parts.Log.InfoContext(ctx, "minted", "client", client, "token_id", token.ID, "reason", order.reason)
 	token.Fence = order.lease.Fence
+	if order.lease.Doubt || !token.Doubt.IsZero() {
+		token.Doubt = b.now().Add(b.parts.Deadline)
+	}
 	grant, err := b.keep(context.WithoutCancel(ctx), token, sent, order.lease.Seen)
 	grant.Reason = order.reason
 	return grant, err
+}
+
+// ask has Portal mint. A token that others are served meanwhile is in doubt from before the request leaves until it is
+// known that nothing was done: an answer that can't be used may have been a mint's.
+func (b *Broker) ask(ctx context.Context, client ClientID, order order) (Token, error) {
+	asking, cancel := context.WithTimeout(ctx, b.parts.Deadline)
+	defer cancel()
+	old := order.old
+	served := order.reason != Rejected && b.parts.Lifetime.Live(old, b.now())
+	if served {
+		b.doubt(ctx, old, b.now().Add(2*b.parts.Deadline))
+	}
+	token, err := b.parts.Portal.Mint(asking, client, order.reason)
+	if served && err != nil && settled(err) && !errors.Is(err, ErrPortalBadResponse) {
+		b.doubt(context.WithoutCancel(ctx), old, later(old.Doubt, old.MintedAt))
+	}
+	return token, err
+}
+
+// doubt puts token in doubt until the given time.
+func (b *Broker) doubt(ctx context.Context, token Token, until time.Time) {
+	if _, err := b.parts.Store.Slide(ctx, Move{Client: token.Client, ID: token.ID, Doubt: until}); err != nil {
+		b.parts.Log.WarnContext(ctx, "doubt not stored", "client", token.Client, "token_id", token.ID, "error", err)
+	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// settled reports whether a mint that ended with err is over: Portal answered, or was never asked.
+func settled(err error) bool {
+	for _, open := range []error{ErrOutcomeUnknown, ErrPortalTimeout, ErrLeaseLost, context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(err, open) {
+			return false
+		}
+	}
+	return true
 }
 
 // timely names a request that was cut off because its lease was about to be lost.

@@ -124,11 +124,12 @@ func (b *Broker) changePlanes(ctx context.Context, ask Ask) (Grant, error) {
 }
 
 // serves reports whether what a flight brought is what this caller needs; a flight led by somebody else may bring less.
-// A need is measured from when the flight decided: what the store and Portal take after that can't be made up for.
+// A need is measured from when the flight decided: what the store and Portal take after that can't be made up for. One
+// that is suspect is asked for first, though it was just minted.
 func (b *Broker) serves(grant Grant, need Need) bool {
 	life := b.parts.Lifetime
 	switch {
-	case !life.Live(grant.Token, b.now()):
+	case !life.Usable(grant.Token, b.now()):
 		return false
 	case grant.Source == SourceMint: // nothing newer can be had, even if Portal gave a rejected text once more
 		return true

@@ -83,6 +83,9 @@ type Token struct {
 	// Suspect: another mint ran at the same time, which may have killed this token. Portal must be asked before it is
 	// handed out.
 	Suspect bool
+	// Doubt is until when another mint, which was cut off, may be carried out yet and kill this token; zero is never. Until
+	// Portal has accepted it after that it is asked for now and then, and served meanwhile.
+	Doubt time.Time
 }
 
 // IsZero reports whether there is no token.

@@ -24,7 +24,7 @@ func TestSevenDaysOfAFetchAMinuteCostOneMint(t *testing.T) {
 		return func(p *session.Parts) {
 			m := cache.NewMemory(cache.MemoryParts{Entries: 100, Lifetime: p.Lifetime, Now: p.Now})
 			t.Cleanup(func() { _ = m.Close() })
-			p.Store, p.Registry = m, m
+			p.Store, p.Leaser, p.Registry = m, m, m
 		}
 	}
 	fake := func(*testing.T) func(*session.Parts) { return func(*session.Parts) {} }

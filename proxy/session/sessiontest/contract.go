@@ -44,6 +44,8 @@ func TestStore(t *testing.T, open func(*testing.T) session.Store) {
 		"a token minted without a lease is suspect over others": aloneSuspect,
 		"a commit of the same token again changes nothing":      sameAgain,
 		"only a slide that clears it ends a suspicion":          clearsSuspicion,
+		"a slide puts a token in doubt, or ends that":           slidesDoubt,
+		"a commit keeps the doubt that its token is in":         commitsDoubt,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -73,6 +73,29 @@ func sameAgain(t *testing.T, store session.Store) {
 	wantKept(t, store, token, 0)(token)
 }
 
+func slidesDoubt(t *testing.T, store session.Store) {
+	token := saved(t, store)
+	for _, until := range []time.Time{token.MintedAt.Add(time.Hour), token.MintedAt.Add(time.Minute)} {
+		token.Doubt = until
+		wantMatch(t, session.MatchSame)(store.Slide(t.Context(), session.Move{Client: token.Client, ID: token.ID, Doubt: until}))
+		wantLoaded(t, store, token.Client, token)
+	}
+	token.ActiveAt = token.ActiveAt.Add(time.Second)
+	wantMatch(t, session.MatchSame)(store.Slide(t.Context(), session.Move{Client: token.Client, ID: token.ID, At: token.ActiveAt}))
+	wantLoaded(t, store, token.Client, token)
+}
+
+func commitsDoubt(t *testing.T, store session.Store) {
+	token := fenced(newClient(), 3)
+	token.Doubt = token.MintedAt.Add(time.Hour)
+	wantKept(t, store, token, 0)(token)
+	sooner := token
+	sooner.Doubt = token.MintedAt.Add(time.Minute)
+	wantKept(t, store, sooner, 0)(token)
+	next := fenced(token.Client, 4)
+	wantKept(t, store, next, 3)(next)
+}
+
 func clearsSuspicion(t *testing.T, store session.Store) {
 	client := newClient()
 	token := fenced(client, 7)

@@ -25,6 +25,8 @@ func TestLeaser(t *testing.T, open func(*testing.T) Leasing) {
 		"a lease sees the fence of the token kept":               leaseSees,
 		"a commit under a lease that is not the last is suspect": lastLease,
 		"clients have leases of their own":                       leasesApart,
+		"a lease after one that was let go of is in no doubt":    noDoubt,
+		"leases after one that was abandoned say so":             doubtAfterAbandoned,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -131,6 +133,31 @@ func lastLease(t *testing.T, leasing Leasing) {
 	late, token := fenced(first.Client, first.Fence), fenced(first.Client, second.Fence)
 	wantKept(t, leasing, late, first.Seen)(suspected(late))
 	wantKept(t, leasing, token, second.Seen)(suspected(token))
+}
+
+func noDoubt(t *testing.T, leasing Leasing) {
+	client := newClient()
+	for range 2 {
+		lease := acquire(t, leasing, client)
+		if lease.Doubt {
+			t.Error("there is a doubt about a mint that is over")
+		}
+		letGo(t, leasing, lease)
+	}
+}
+
+func doubtAfterAbandoned(t *testing.T, leasing Leasing) {
+	lease := acquire(t, leasing, newClient())
+	if err := leasing.Abandon(t.Context(), lease); err != nil {
+		t.Errorf("abandon: %v", err)
+	}
+	for range 2 {
+		lease = acquire(t, leasing, lease.Client)
+		if !lease.Doubt {
+			t.Error("there is no doubt about a mint that may be carried out yet")
+		}
+		letGo(t, leasing, lease)
+	}
 }
 
 func leasesApart(t *testing.T, leasing Leasing) {

@@ -10,6 +10,15 @@ import (
 // LeaseHold is how long a lease of a [Store] lasts.
 const LeaseHold = 3 * time.Second
 
+// Late is how long after the end of its lease a [Store] takes a mint for one that may be carried out yet.
+const Late = 20 * time.Second
+
+// open says whose mint may be carried out yet, and until when; no owner is more than one.
+type open struct {
+	owner string
+	until time.Time
+}
+
 type held struct {
 	owner string
 	until time.Time
@@ -23,7 +32,7 @@ func (s *Store) Acquire(_ context.Context, client session.ClientID, owner string
 		return session.Lease{}, s.down
 	}
 	if s.leases == nil {
-		s.leases, s.fences = map[session.ClientID]held{}, map[session.ClientID]uint64{}
+		s.leases, s.fences, s.open = map[session.ClientID]held{}, map[session.ClientID]uint64{}, map[session.ClientID]open{}
 	}
 	now, seen := time.Now(), s.tokens[client].Fence
 	lease, taken := s.leases[client]
@@ -35,7 +44,13 @@ func (s *Store) Acquire(_ context.Context, client session.ClientID, owner string
 		s.fences[client] = max(s.fences[client], seen) + 1
 	}
 	s.leases[client] = held{owner: owner, until: now.Add(LeaseHold)}
-	return session.Lease{Client: client, Owner: owner, Fence: s.fences[client], Seen: seen, Hold: LeaseHold}, nil
+	before, doubt := s.open[client], false
+	whose := open{owner: owner, until: now.Add(LeaseHold + Late)}
+	if now.Before(before.until) && before.owner != owner {
+		doubt, whose.owner = true, ""
+	}
+	s.open[client] = whose
+	return session.Lease{Client: client, Owner: owner, Fence: s.fences[client], Seen: seen, Hold: LeaseHold, Doubt: doubt}, nil
 }
 
 // Renew implements [session.Leaser].
@@ -49,6 +64,7 @@ func (s *Store) Renew(_ context.Context, lease session.Lease) error {
 		return session.ErrLeaseLost
 	}
 	s.leases[lease.Client] = held{owner: lease.Owner, until: time.Now().Add(LeaseHold)}
+	s.open[lease.Client] = open{owner: s.open[lease.Client].owner, until: time.Now().Add(LeaseHold + Late)}
 	return nil
 }
 
@@ -59,11 +75,33 @@ func (s *Store) LetGo(_ context.Context, lease session.Lease) error {
 	if s.down != nil {
 		return s.down
 	}
+	if s.open[lease.Client].owner == lease.Owner {
+		delete(s.open, lease.Client)
+	}
+	s.giveBack(lease)
+	return nil
+}
+
+// Abandon implements [session.Leaser].
+func (s *Store) Abandon(_ context.Context, lease session.Lease) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.down != nil {
+		return s.down
+	}
+	if s.open == nil {
+		s.open = map[session.ClientID]open{}
+	}
+	s.open[lease.Client] = open{until: time.Now().Add(Late)}
+	s.giveBack(lease)
+	return nil
+}
+
+func (s *Store) giveBack(lease session.Lease) {
 	if s.leases[lease.Client].owner == lease.Owner {
 		delete(s.leases, lease.Client)
 		s.tell(lease.Client)
 	}
-	return nil
 }
 
 // Watch implements [session.Leaser].

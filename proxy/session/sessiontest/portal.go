@@ -3,6 +3,7 @@ package sessiontest
 import (
 	"context"
 	"crypto/rand"
+	"maps"
 	"sync"
 	"time"
 
@@ -16,6 +17,8 @@ type Portal struct {
 	Now      func() time.Time
 	// Delay is how long each request takes, by the clock of package time.
 	Delay time.Duration
+	// KillsOlder: a mint ends the client's older tokens. Portal does not say whether it does.
+	KillsOlder bool
 
 	mu sync.Mutex
 	// tokens :: id -> what Portal itself knows of the token
@@ -84,6 +87,9 @@ func (p *Portal) Mint(ctx context.Context, client session.ClientID, reason sessi
 		return session.Token{}, p.err
 	}
 	p.mints = append(p.mints, reason)
+	if p.KillsOlder {
+		maps.DeleteFunc(p.tokens, func(_ session.TokenID, token session.Token) bool { return token.Client == client })
+	}
 	return p.make(client), nil
 }
 

@@ -23,6 +23,8 @@ type Store struct {
 	leases map[session.ClientID]held
 	// fences :: client -> the latest fence
 	fences map[session.ClientID]uint64
+	// open :: client -> whose mint may be carried out yet
+	open map[session.ClientID]open
 	// watchers :: client -> those who wait for it
 	watchers map[session.ClientID]map[chan struct{}]bool
 	down     error

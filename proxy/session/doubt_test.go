@@ -1,0 +1,203 @@
+package session_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cstproxy/cstproxy/proxy/session"
+	"github.com/cstproxy/cstproxy/proxy/session/sessiontest"
+)
+
+func TestDecideInDoubt(t *testing.T) {
+	t.Parallel()
+	const ms, until = time.Millisecond, 20 * time.Second
+	for name, c := range map[string]struct {
+		mode   session.RefreshMode
+		active time.Duration // after the mint
+		now    time.Duration // after the mint
+		need   session.Need
+		want   session.Action
+	}{
+		"accepted a moment ago is served":                            {now: 2*time.Second - ms, want: session.Serve},
+		"accepted two seconds ago is asked for":                      {now: 2 * time.Second, want: session.Refresh},
+		"accepted before the doubt's end is asked for after it":      {active: until - ms, now: until + 2*time.Second, want: session.Refresh},
+		"accepted at the doubt's end is served":                      {active: until, now: until + time.Hour, want: session.Serve},
+		"accepted before the doubt's end, hours later":               {active: until - ms, now: 9 * hour, want: session.Refresh},
+		"observing, it is asked for all the same":                    {mode: session.RefreshObserve, now: 2 * time.Second, want: session.Refresh},
+		"assuming, it is asked for all the same":                     {mode: session.RefreshAssume, now: 2 * time.Second, want: session.Refresh},
+		"assuming, a need that would slide it has it asked for":      {mode: session.RefreshAssume, now: time.Second, need: explicit(day), want: session.Refresh},
+		"assuming, a need met by the token as it is leaves it alone": {mode: session.RefreshAssume, now: time.Second, want: session.Serve},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			life := portal()
+			if c.mode != "" {
+				life.Refresh = c.mode
+			}
+			token := sessiontest.NewToken("c", monday)
+			token.ActiveAt, token.Doubt = monday.Add(c.active), monday.Add(until)
+			if got := life.Decide(token, monday.Add(c.now), c.need); got.Action != c.want {
+				t.Errorf("Decide = %v %q, want %v", got.Action, got.Reason, c.want)
+			}
+			if !life.Usable(token, monday.Add(c.now)) {
+				t.Error("a token in doubt is not usable where Portal can't be asked")
+			}
+		})
+	}
+}
+
+// late has Portal carry out the first mint only after a while, when nobody waits for it any more.
+func late(after time.Duration) func(*session.Parts) {
+	return func(p *session.Parts) {
+		portal, first := p.Portal.(*sessiontest.Portal), true
+		p.Portal = hooked{Portal: portal, mint: func(ctx context.Context) error {
+			if !first {
+				return nil
+			}
+			first = false
+			time.AfterFunc(after, func() { _, _ = portal.Mint(context.WithoutCancel(ctx), alice, session.Absent) })
+			return hang(ctx)
+		}}
+	}
+}
+
+// A client that fetches every other second is not served a dead token for longer than that, and nobody has to report it.
+func TestTokenKilledByAMintThatWasGivenUpIsReplaced(t *testing.T) {
+	t.Parallel()
+	for name, after := range map[string]time.Duration{"while the other is minted": deadline + 100*time.Millisecond, "some seconds later": deadline + 7*time.Second} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, late(after))
+				w.portal.KillsOlder = true
+				w.ask(t.Context(), session.Need{}).wantError(t, session.ErrPortalTimeout, deadline)
+				first := w.ask(t.Context(), session.Need{})
+				for range 10 {
+					time.Sleep(2 * time.Second)
+					w.fetch(session.Need{})
+				}
+				if last := w.fetch(session.Need{}); last.Token.ID == first.Token.ID || len(w.portal.Mints()) != 3 {
+					t.Errorf("there were mints for %v; the one given up, the one it killed and the one for that are three", w.portal.Mints())
+				}
+			})
+		})
+	}
+}
+
+func TestTokenInDoubtIsAskedForAFewTimesAndOnceAfter(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, late(time.Hour))
+		w.ask(t.Context(), session.Need{}).wantError(t, session.ErrPortalTimeout, deadline)
+		token := w.fetch(session.Need{}).Token
+		for range 600 {
+			if g := w.fetch(session.Need{}); g.Token.ID != token.ID {
+				t.Fatalf("granted %s, want %s", g.Token.ID, token.ID)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		w.wantProbes(int(deadline / (2 * time.Second)))
+	})
+}
+
+func TestTokenInDoubtIsServedWhilePortalFails(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, late(time.Hour))
+		w.ask(t.Context(), session.Need{}).wantError(t, session.ErrPortalTimeout, deadline)
+		token := w.aged(5 * time.Second)
+		w.portal.Fail(session.ErrPortalUnavailable)
+		w.fetch(session.Need{}).want(t, session.SourceCache, token.ID, 0)
+		w.portal.Fail(session.ErrPortalRateLimited)
+		time.Sleep(5 * time.Second)
+		w.fetch(session.Need{}).want(t, session.SourceCache, token.ID, 0)
+	})
+}
+
+// nearItsWindow returns a token whose window holds 10 hours more, and that is not due for a refresh.
+func (w *world) nearItsWindow() (token session.Token) {
+	w.t.Helper()
+	for range 10 {
+		token = w.aged(short)
+	}
+	for token.MintedAt.Add(6*day + 14*hour).After(time.Now()) {
+		time.Sleep(hour)
+		token = w.fetch(session.Need{}).Token
+	}
+	return token
+}
+
+// A caller needs more than the window holds, so that there is a mint; others are served what it may have killed.
+func TestTokenThatAMintMayHaveKilledIsAskedFor(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		answer func(context.Context) error
+		probes int
+	}{
+		"whose answer did not come":       {hang, 1},
+		"whose answer can't be used":      {func(context.Context) error { return session.ErrPortalBadResponse }, 1},
+		"of which nothing became known":   {func(context.Context) error { return session.ErrOutcomeUnknown }, 1},
+		"that Portal refused":             {func(context.Context) error { return session.ErrPortalRateLimited }, 0},
+		"for which Portal was not there":  {func(context.Context) error { return session.ErrPortalUnavailable }, 0},
+		"for a client that is not there":  {func(context.Context) error { return session.ErrClientNotFound }, 0},
+		"with a key that Portal refused":  {func(context.Context) error { return session.ErrPortalUnauthorized }, 0},
+		"that was cut off in its process": {func(context.Context) error { return context.Canceled }, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				answer := func(context.Context) error { return nil }
+				w := newWorld(t, onMint(func(ctx context.Context) error { return answer(ctx) }))
+				token := w.nearItsWindow()
+				before := w.settled().portal.Probes()
+				answer = c.answer
+				if g := w.ask(t.Context(), explicit(day)); g.err == nil {
+					t.Errorf("granted from %s", g.Source)
+				}
+				time.Sleep(5 * time.Second)
+				w.fetch(session.Need{})
+				w.wantProbes(before + c.probes)
+
+				answer = func(context.Context) error { return nil }
+				w.portal.Kill(token.ID)
+				if c.probes == 0 {
+					return
+				}
+				time.Sleep(5 * time.Second)
+				w.fetch(session.Need{}).wantMinted(t, session.Rejected, token.ID)
+			})
+		})
+	}
+}
+
+// Two replicas minted at once, since one did not see the other's lease. Whichever token is kept may be dead.
+func TestTokenOfTwoMintsAtOnceIsAskedForBeforeItIsServed(t *testing.T) {
+	t.Parallel()
+	for name, killsOlder := range map[string]bool{"a mint kills the older tokens": true, "older tokens live on": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.portal.KillsOlder = killsOlder
+				w.portal.Delay = 800 * time.Millisecond
+				w.store.Break(sessiontest.ErrStoreDown)
+				one, two := make(chan got, 1), make(chan got, 1)
+				go func() { one <- w.ask(t.Context(), session.Need{}) }()
+				time.Sleep(500 * time.Millisecond)
+				w.Broker = w.replica()
+				go func() { two <- w.ask(t.Context(), session.Need{}) }()
+				time.Sleep(100 * time.Millisecond)
+				w.store.Break(nil)
+				for _, g := range []got{<-one, <-two} {
+					if g.err != nil || g.Token.Suspect {
+						t.Errorf("granted %+v, %v", g.Token, g.err)
+					}
+				}
+				w.wantMints(session.Absent, session.Absent)
+				w.fetch(session.Need{})
+			})
+		})
+	}
+}
