@@ -41,9 +41,15 @@ func watchOver(t *testing.T, client redis.UniversalClient) *cache.Monitor {
 	return monitor
 }
 
+// clockParts are those of a clock by Portal's rule.
+func clockParts() cache.ClockParts {
+	return cache.ClockParts{Local: time.Now, Lifetime: portal(), Log: slog.New(slog.DiscardHandler)}
+}
+
 func newMonitor(client redis.UniversalClient, name string) *cache.Monitor {
 	return cache.NewMonitor(cache.MonitorParts{
 		Client: client, Prefix: "p", Name: name, Log: slog.New(slog.DiscardHandler), Heard: func(error, time.Duration) {},
+		Clock: cache.NewClock(clockParts()),
 	})
 }
 

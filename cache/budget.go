@@ -131,7 +131,7 @@ func (b *Budget) reserveShared(ctx context.Context, class session.Class, name st
 	defer cancel()
 	limit := b.parts.Limits[class]
 	window := limit.Per + slackOf(limit.Per)
-	answer, err := turnScript.Run(ctx, b.parts.Client, []string{b.key(class, "turns"), b.key(class, "pause")},
+	answer, err := turnScript.Run(ctx, b.parts.Client, []string{b.key(class, "turns"), b.key(class, "pause"), b.key(class, "clock")},
 		limit.Requests, window.Milliseconds(), patience.Milliseconds(), name).Int64Slice()
 	if err == nil && len(answer) != 2 {
 		err = errOddAnswer

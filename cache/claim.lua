@@ -4,6 +4,9 @@
 -- ARGV    what is asked, owner, hold in ms
 -- returns 'ours', 'busy', 'reused', or 'done' and the client
 local record = redis.call('GET', KEYS[1])
+if record and record:sub(1, 1) == 'P' and redis.call('PTTL', KEYS[1]) > tonumber(ARGV[3]) then
+  record = nil -- no claim holds that long, but by a clock that was set back
+end
 if not record then
   redis.call('SET', KEYS[1], 'P' .. ARGV[1] .. ARGV[2], 'PX', ARGV[3])
   return {'ours', ''}

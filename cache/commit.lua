@@ -28,7 +28,7 @@ local tag = new:sub(18, 25)
 local id, minted, active, _, doubt, flags = fields(new, tag)
 local old = redis.pcall('GET', KEYS[1]) -- an error if it is no string
 local oldId, oldMinted, _, oldFence, oldDoubt, oldFlags = fields(old, tag) -- nothing if it is no record of this client
-minted, active = minted - ahead, active - ahead
+minted, active, doubt = minted - ahead, active - ahead, math.max(doubt - ahead, 0)
 if oldId and oldId ~= id and (fence > 0 and oldFence > fence or fence == 0 and oldMinted > minted) then
   old = with(old, oldFence, oldFlags % 2 + 2)
   redis.call('SET', KEYS[1], old, 'KEEPTTL')

@@ -7,5 +7,6 @@
 //     only frees the space, and comes no later than the token's own.
 //  2. A record names its client and its token. One that turns up under another client's key, or is torn, is no token.
 //  3. Slide and forget are compare-and-set in one script each: on the token named, and only forward.
-//  4. No command is sent twice: a reply that was lost does not say that the command was.
+//  4. Dates are by the clock that the fleet shares ([Clock]), and never by one that is ahead of Redis's.
+//  5. No command is sent twice: a reply that was lost does not say that the command was.
 package cache

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/cstproxy/cstproxy/proxy/session"
 )
 
 func TestMonitorGoesByRedisTimeHoweverFarTheLocalClockIsOff(t *testing.T) {
@@ -26,16 +28,16 @@ func TestMonitorGoesByRedisTimeHoweverFarTheLocalClockIsOff(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var said bytes.Buffer
 				var heard time.Duration
-				m := NewMonitor(MonitorParts{
-					Log: slog.New(slog.NewTextHandler(&said, nil)),
-				})
-				if got := m.Now(); !got.Equal(time.Now()) {
+				log := slog.New(slog.NewTextHandler(&said, nil))
+				clock := NewClock(ClockParts{Local: time.Now, Lifetime: session.Lifetime{IdleTTL: 24 * time.Hour}, Log: log})
+				m := NewMonitor(MonitorParts{Log: log, Clock: clock})
+				if got := clock.Now(); !got.Equal(time.Now()) {
 					t.Errorf("before the first look the shared clock says %s, want the local %s", got, time.Now())
 				}
 				for range 3 {
 					heard = m.read(time.Now(), time.Now().Add(-c.ahead))
 					time.Sleep(time.Hour)
-					if got, want := m.Now(), time.Now().Add(-c.ahead); !got.Equal(want) {
+					if got, want := clock.Now(), time.Now().Add(-c.ahead); !got.Equal(want) || !clock.Sent().Equal(want) {
 						t.Errorf("the shared clock says %s, want %s", got, want)
 					}
 				}

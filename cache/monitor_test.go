@@ -1,6 +1,7 @@
 package cache_test
 
 import (
+	"log/slog"
 	"testing"
 	"time"
 
@@ -19,10 +20,13 @@ func TestMonitorKeepsRedisTime(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	client := connect(t, server.URL())
-	monitor := newMonitor(client, "replica")
+	clock := cache.NewClock(clockParts())
+	monitor := cache.NewMonitor(cache.MonitorParts{
+		Client: client, Prefix: "p", Name: "replica", Log: slog.New(slog.DiscardHandler), Clock: clock, Heard: func(error, time.Duration) {},
+	})
 	await(t, "a look", func() bool { return monitor.Look(t.Context()) == nil })
 	// The shared clock may be behind by the time that the answer took, never ahead.
-	now := monitor.Now()
+	now := clock.Now()
 	if after := redisTime(t, server); now.After(after.Add(time.Millisecond)) || after.Sub(now) > 5*time.Second {
 		t.Errorf("the shared clock says %s, Redis %s", now, after)
 	}
@@ -30,8 +34,8 @@ func TestMonitorKeepsRedisTime(t *testing.T) {
 	if monitor.Look(t.Context()) == nil {
 		t.Error("a look at a dead Redis went well")
 	}
-	before := monitor.Now()
-	await(t, "the shared clock to go on without Redis", func() bool { return monitor.Now().After(before) })
+	before := clock.Now()
+	await(t, "the shared clock to go on without Redis", func() bool { return clock.Now().After(before) })
 	if got := monitor.Replicas(); got != 1 {
 		t.Errorf("%d replicas while Redis is down, want what was last known", got)
 	}

@@ -23,9 +23,7 @@ local cleared = flags
 if ARGV[5] == '1' then
   cleared = flags % 2
 end
-if until_ == 0 then
-  until_ = doubt
-end
+until_ = until_ == 0 and doubt or until_ - ahead
 if at > active or cleared ~= flags or until_ ~= doubt then
   local expires = math.min(at + tonumber(ARGV[3]), minted + tonumber(ARGV[4]))
   local moved = record:sub(1, 33) .. struct.pack('>I8', at) .. record:sub(42, 49) .. struct.pack('>I8', until_) .. string.char(cleared) .. record:sub(59)

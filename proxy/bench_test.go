@@ -54,7 +54,7 @@ func benchmarkTokenHit(b *testing.B, store session.Store, registry session.Regis
 	log := slog.New(slog.DiscardHandler)
 	broker := session.NewBroker(session.Parts{
 		Store: store, Leaser: &sessiontest.Store{}, Registry: registry, Portal: &sessiontest.Portal{Lifetime: lifetime(), Now: time.Now}, Lifetime: lifetime(),
-		StoreDown: session.StoreDownFail, Deadline: 10 * time.Second, Now: time.Now, Log: log,
+		StoreDown: session.StoreDownFail, Deadline: 10 * time.Second, Now: time.Now, Sent: time.Now, Log: log,
 	})
 	b.Cleanup(func() { broker.Close(b.Context()) })
 	data := proxy.New(proxy.Parts{Broker: broker, Lifetime: lifetime(), Meter: silent{}, Now: time.Now, Log: log})

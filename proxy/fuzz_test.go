@@ -30,7 +30,7 @@ func FuzzTokenRoute(f *testing.F) {
 	log := &logbook{}
 	broker := session.NewBroker(session.Parts{
 		Store: store, Leaser: fake, Registry: store, Portal: &sessiontest.Portal{Lifetime: lifetime(), Now: time.Now}, Lifetime: lifetime(),
-		StoreDown: session.StoreDownFail, Deadline: 10 * time.Second, Now: time.Now,
+		StoreDown: session.StoreDownFail, Deadline: 10 * time.Second, Now: time.Now, Sent: time.Now,
 		Log: slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	f.Cleanup(func() { broker.Close(f.Context()) })

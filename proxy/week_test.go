@@ -34,7 +34,7 @@ func newBubble(t *testing.T, store session.Store) *bubble {
 	log := slog.New(slog.DiscardHandler)
 	broker := session.NewBroker(session.Parts{
 		Store: store, Leaser: &sessiontest.Store{}, Registry: &sessiontest.Store{}, Portal: b.portal, Lifetime: lifetime(), StoreDown: session.StoreDownMint,
-		Deadline: 10 * time.Second, Now: time.Now, Log: log,
+		Deadline: 10 * time.Second, Now: time.Now, Sent: time.Now, Log: log,
 	})
 	b.data = proxy.New(proxy.Parts{Broker: broker, Lifetime: lifetime(), Meter: b.meter, Now: time.Now, Log: log})
 	t.Cleanup(func() { broker.Close(t.Context()) })

@@ -87,7 +87,7 @@ func newWorld(t *testing.T, changes ...func(*setup)) *world {
 	s := setup{
 		Parts: session.Parts{
 			Store: memory, Leaser: memory, Registry: memory, Lifetime: lifetime(), StoreDown: session.StoreDownMint, Deadline: 10 * time.Second,
-			Now: w.clock.now, Log: slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+			Now: w.clock.now, Sent: w.clock.now, Log: slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		},
 		paths: portal.V1,
 	}

@@ -53,7 +53,7 @@ func (s *Server) startAnywhere() {
 
 // launch starts the server on its port, and returns when it answers.
 func (s *Server) launch() error {
-	started, err := start(s.log(), s.args(s.port))
+	started, err := start(command{log: s.log(), args: s.args(s.port), environ: s.environ})
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"syscall"
 )
 
@@ -21,8 +22,14 @@ type process struct {
 	done chan struct{}
 }
 
-// start starts redis-server with args; all that it says goes to the file named log.
-func start(log string, args []string) (*process, error) {
+// command is a redis-server to be started: all that it says goes to the file named log, environ is added to the environment.
+type command struct {
+	log     string
+	args    []string
+	environ []string
+}
+
+func start(c command) (*process, error) {
 	path, err := exec.LookPath("redis-server")
 	if errors.Is(err, exec.ErrNotFound) {
 		return nil, fmt.Errorf("redis-server: %s", install)
@@ -30,12 +37,15 @@ func start(log string, args []string) (*process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find redis-server: %w", err)
 	}
-	out, err := os.Create(log)
+	out, err := os.Create(c.log)
 	if err != nil {
 		return nil, fmt.Errorf("create its log: %w", err)
 	}
 	defer func() { _ = out.Close() }()
-	p := &process{command: exec.Command(path, args...), done: make(chan struct{})} //nolint:gosec,noctx // see kill
+	if len(c.environ) > 0 {
+		c.args, path = slices.Concat(c.environ, []string{path}, c.args), "env"
+	}
+	p := &process{command: exec.Command(path, c.args...), done: make(chan struct{})} //nolint:gosec,noctx // see kill
 	p.command.Stdout, p.command.Stderr = out, out
 	p.command.SysProcAttr = attributes()
 	if err := p.command.Start(); err != nil {

@@ -101,7 +101,7 @@ func TestServerThatRefusesItsArgumentsSaysWhy(t *testing.T) {
 
 func TestMissingRedisServerIsAFailureThatSaysWhatToInstall(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	_, err := start(filepath.Join(t.TempDir(), "log"), nil)
+	_, err := start(command{log: filepath.Join(t.TempDir(), "log")})
 	if err == nil || !strings.Contains(err.Error(), "apt-get install redis-server") {
 		t.Errorf("start without redis-server: %v", err)
 	}
@@ -115,6 +115,21 @@ func TestSocketPathIsShortHoweverLongTheTestsNameIsBecauseTheKernelTakesOnlyAHun
 	t.Setenv("TMPDIR", long)
 	if got := Start(t).socket(); len(got) > 108 {
 		t.Errorf("the socket's path has %d bytes", len(got))
+	}
+}
+
+func TestClockOfAServerCanBeSet(t *testing.T) {
+	t.Parallel()
+	server := StartClocked(t)
+	seconds := func() time.Time {
+		said, _ := server.Do("EVAL", "return tonumber(redis.call('TIME')[1])", 0).(int64)
+		return time.Unix(said, 0)
+	}
+	for _, off := range []time.Duration{0, 2 * time.Hour, -3 * time.Hour, 0} {
+		server.SetClock(off)
+		if got, want := seconds(), time.Now().Add(off); got.Sub(want).Abs() > 5*time.Second {
+			t.Errorf("set off by %s, it is %s there, want about %s", off, got, want)
+		}
 	}
 }
 

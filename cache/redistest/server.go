@@ -19,7 +19,9 @@ type Server struct {
 	dir  string
 	port int
 	// args makes the command line for the port.
-	args    func(port int) []string
+	args func(port int) []string
+	// environ is added to the environment.
+	environ []string
 	process *process
 	client  *redis.Client
 }
@@ -28,13 +30,18 @@ type Server struct {
 func Start(tb testing.TB, args ...string) *Server {
 	tb.Helper()
 	s := newServer(tb)
-	s.args = func(port int) []string {
-		return append([]string{
-			"--port", strconv.Itoa(port), "--bind", loopback, "--unixsocket", s.socket(), "--dir", s.dir, "--save", "",
-		}, args...)
-	}
+	s.args = s.plain(args)
 	s.startAnywhere()
 	return s
+}
+
+// plain makes the command line of a server on its own, with more arguments.
+func (s *Server) plain(more []string) func(port int) []string {
+	return func(port int) []string {
+		return append([]string{
+			"--port", strconv.Itoa(port), "--bind", loopback, "--unixsocket", s.socket(), "--dir", s.dir, "--save", "",
+		}, more...)
+	}
 }
 
 func newServer(tb testing.TB) *Server {

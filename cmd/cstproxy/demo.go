@@ -60,7 +60,11 @@ func (p process) runDemo(ctx context.Context, c *cli.Command) error {
 		return err
 	}
 	now := portaltest.Clock(time.Now(), c.Float("speed"))
-	a, err := wire(config, newLog(config, p.err), now)
+	local := now
+	if !config.RedisURL.IsZero() {
+		local = p.clock // its time is Redis's, which runs no faster
+	}
+	a, err := wire(config, newLog(config, p.err), local)
 	if err != nil {
 		_ = listener.Close()
 		return err

@@ -2,10 +2,15 @@ package main
 
 import (
 	"flag"
+	"os"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
+
+// clockAhead is how far the clock of a process under test is ahead of this machine's.
+const clockAhead = "CLOCK_AHEAD"
 
 var update = flag.Bool("update", false, "write the golden texts in testdata/script anew")
 
@@ -13,6 +18,7 @@ var update = flag.Bool("update", false, "write the golden texts in testdata/scri
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"cstproxy": func() {
 		dieWithParent()
-		main()
+		ahead, _ := time.ParseDuration(os.Getenv(clockAhead))
+		begin(func() time.Time { return time.Now().Add(ahead) })
 	}})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/urfave/cli/v3"
 )
@@ -22,6 +23,8 @@ type process struct {
 	environ []string
 	out     io.Writer
 	err     io.Writer
+	// clock is this machine's.
+	clock func() time.Time
 }
 
 // usageError is a command line that makes no sense.

@@ -26,7 +26,7 @@ func (p process) serve() *cli.Command {
 		Flags:        settingFlags(),
 		OnUsageError: wrongUsage(),
 		Action: p.configured(func(ctx context.Context, config Config) error {
-			a, err := wire(config, newLog(config, p.err), time.Now)
+			a, err := wire(config, newLog(config, p.err), p.clock)
 			if err != nil {
 				return err
 			}

@@ -18,9 +18,9 @@ type store struct {
 	leases   session.Leaser
 	registry session.Registry
 	budget   session.Budget
-	// now is the clock that all replicas share.
-	now  func() time.Time
-	ping func(context.Context) error
+	// now and sent are the bounds of the time that all replicas share.
+	now, sent func() time.Time
+	ping      func(context.Context) error
 	// look makes a first contact, so that the first request meets the shared clock; it may fail.
 	look func(context.Context)
 	// run does what must go on in the background, until its context ends.
@@ -28,49 +28,52 @@ type store struct {
 	close func() error
 }
 
-func openStore(config Config, m *metrics.Metrics, log *slog.Logger, now func() time.Time) (store, error) {
+// openStore opens the store that config names; local is the clock of this machine.
+func openStore(config Config, m *metrics.Metrics, log *slog.Logger, local func() time.Time) (store, error) {
+	clock := cache.ClockParts{Local: local, Lifetime: lifetime(config), Log: log}
 	if config.RedisURL.IsZero() {
-		return openMemory(config, m, log, now), nil
+		return openMemory(config, m, clock), nil
 	}
-	return openRedis(config, m, log)
+	return openRedis(config, m, clock)
 }
 
-func openMemory(config Config, m *metrics.Metrics, log *slog.Logger, now func() time.Time) store {
+func openMemory(config Config, m *metrics.Metrics, parts cache.ClockParts) store {
+	clock := cache.NewLocalClock(parts)
 	memory := cache.NewMemory(cache.MemoryParts{
-		Entries: config.MemoryEntries, Lifetime: lifetime(config), Late: flightDeadline(config), Now: now,
+		Entries: config.MemoryEntries, Lifetime: lifetime(config), Late: flightDeadline(config), Now: clock.Now,
 	})
 	return store{
 		tokens: m.Store(metrics.TierMemory, memory), leases: memory, registry: memory,
-		budget: cache.NewBudget(cache.BudgetParts{Limits: limits(config), Log: log}),
-		now:    now, ping: memory.Ping, look: func(context.Context) {}, run: func(context.Context) {}, close: memory.Close,
+		budget: cache.NewBudget(cache.BudgetParts{Limits: limits(config), Log: parts.Log}),
+		now:    clock.Now, sent: clock.Sent, ping: memory.Ping, look: func(context.Context) {}, run: func(context.Context) {}, close: memory.Close,
 	}
 }
 
-func openRedis(config Config, m *metrics.Metrics, log *slog.Logger) (store, error) {
+func openRedis(config Config, m *metrics.Metrics, parts cache.ClockParts) (store, error) {
 	client, err := cache.Connect(config.RedisURL)
 	if err != nil {
 		return store{}, configError{[]string{"REDIS_URL: " + err.Error()}}
 	}
 	client.AddHook(cache.NewBreaker())
-	well := make(chan struct{}, 1)
+	well, clock, log := make(chan struct{}, 1), cache.NewClock(parts), parts.Log
 	monitor := cache.NewMonitor(cache.MonitorParts{
-		Client: client, Prefix: config.KeyPrefix, Name: rand.Text(), Log: log, Heard: heard(m, well),
+		Client: client, Prefix: config.KeyPrefix, Name: rand.Text(), Log: log, Clock: clock, Heard: heard(m, well),
 	})
 	changes := &cache.Changes{}
 	shared := cache.NewRedis(cache.RedisParts{
 		Client: client, Prefix: config.KeyPrefix, Lifetime: lifetime(config), Changes: changes,
-		Late: flightDeadline(config), Sent: monitor.Now,
+		Late: flightDeadline(config), Sent: clock.Sent,
 	})
 	tier := cache.NewTier(cache.TierParts{
 		Store: m.Store(metrics.TierRedis, shared), Lifetime: lifetime(config),
-		Entries: config.MemoryEntries, TTL: config.MemoryTTL, Now: monitor.Now, Meter: m,
+		Entries: config.MemoryEntries, TTL: config.MemoryTTL, Now: clock.Now, Meter: m,
 	})
 	changes.Lost, changes.Changed = tier.Doubt, tier.Drop
 	return store{
 		tokens: tier, leases: shared, registry: shared, budget: cache.NewBudget(cache.BudgetParts{
 			Client: client, Prefix: config.KeyPrefix, Replicas: monitor.Replicas, Limits: limits(config), Log: log,
 		}),
-		now: monitor.Now, ping: shared.Ping,
+		now: clock.Now, sent: clock.Sent, ping: shared.Ping,
 		look: func(ctx context.Context) { _ = monitor.Look(ctx) },
 		run: together(monitor.Run, func(ctx context.Context) { settle(ctx, tier, well) },
 			func(ctx context.Context) { changes.Run(ctx, client, config.KeyPrefix) }),

@@ -26,12 +26,13 @@ type application struct {
 }
 
 // wire puts the parts together, from the inside out. This is the only place where they meet.
-func wire(config Config, log *slog.Logger, now func() time.Time) (*application, error) {
+// local is the clock of this machine.
+func wire(config Config, log *slog.Logger, local func() time.Time) (*application, error) {
 	a := &application{config: config, log: log}
 	life := lifetime(config)
 	a.metrics = metrics.New(metrics.Parts{Version: build().Version, Revision: build().Revision, Codes: proxy.Codes()})
 	var err error
-	if a.store, err = openStore(config, a.metrics, log, now); err != nil {
+	if a.store, err = openStore(config, a.metrics, log, local); err != nil {
 		return nil, err
 	}
 	key := newPortalKey(config, log)
@@ -43,6 +44,7 @@ func wire(config Config, log *slog.Logger, now func() time.Time) (*application, 
 		StoreDown: session.StoreDown(config.RedisDown),
 		Deadline:  flightDeadline(config),
 		Now:       a.store.now,
+		Sent:      a.store.sent,
 		Log:       log,
 	})
 	a.health = &proxy.Health{Checks: []proxy.Check{{

@@ -9,7 +9,7 @@ import (
 // NoteActivity records that Portal accepted a request with the client's token just now; id says with which, zero with
 // whichever is cached. [ErrClientNotFound]: nothing is cached. [ErrTokenMismatch]: another token is.
 func (b *Broker) NoteActivity(ctx context.Context, client ClientID, id TokenID) error {
-	match, err := b.parts.Store.Slide(ctx, Move{Client: client, ID: id, At: b.now()})
+	match, err := b.parts.Store.Slide(ctx, Move{Client: client, ID: id, At: b.sent()})
 	if err != nil {
 		return storeError(err)
 	}

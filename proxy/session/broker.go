@@ -88,8 +88,10 @@ type Parts struct {
 	StoreDown StoreDown
 	// Deadline bounds everything that one flight asks of Portal, its retry included.
 	Deadline time.Duration
-	Now      func() time.Time
-	Log      *slog.Logger
+	// Now returns the latest that it may be, by which lives are judged; Sent the earliest, by which requests are dated. They
+	// differ where the clock that a fleet goes by is in doubt.
+	Now, Sent func() time.Time
+	Log       *slog.Logger
 }
 
 // Broker grants tokens. It is safe for concurrent use; [Broker.Close] ends it.
@@ -223,5 +225,9 @@ func storeError(err error) error {
 // storeRetryAfter is about how long a Redis failover takes.
 const storeRetryAfter = 2 * time.Second
 
-// now cuts to the precision that stores keep, down, so that a date never grows by being stored.
-func (b *Broker) now() time.Time { return b.parts.Now().UTC().Truncate(time.Millisecond) }
+func (b *Broker) now() time.Time { return stored(b.parts.Now()) }
+
+func (b *Broker) sent() time.Time { return stored(b.parts.Sent()) }
+
+// stored cuts to the precision that stores keep, down, so that a date never grows by being stored.
+func stored(date time.Time) time.Time { return date.UTC().Truncate(time.Millisecond) }

@@ -201,3 +201,20 @@ func TestTokenOfTwoMintsAtOnceIsAskedForBeforeItIsServed(t *testing.T) {
 		})
 	}
 }
+
+// Whoever dated it went by a clock that was ahead, and was set right since: only Portal can say, each time.
+func TestTokenDatedAheadOfTheClockIsServedAfterAsking(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ahead := 2 * hour
+		w := newWorld(t, func(p *session.Parts) { p.Sent = func() time.Time { return time.Now().Add(ahead) } })
+		token := w.fetch(session.Need{}).Token
+		ahead = 0
+		for range 3 {
+			w.fetch(session.Need{}).want(t, session.SourceRefresh, token.ID, 0)
+		}
+		w.wantProbes(3)
+		w.portal.Kill(token.ID)
+		w.fetch(session.Need{}).wantMinted(t, session.Rejected, token.ID)
+	})
+}

@@ -21,7 +21,7 @@ func (b *Broker) mint(ctx context.Context, client ClientID, order order) (Grant,
 	if order.reason == Rejected && b.drop(ctx, client, order.old.ID) != MatchSame {
 		return Grant{}, nil
 	}
-	sent := b.now()
+	sent := b.sent()
 	token, err := b.ask(ctx, client, order)
 	if err != nil {
 		return Grant{}, timely(ctx, err)

@@ -389,7 +389,7 @@ func newFleet(t *rapid.T) *fleet {
 	for range replicas {
 		f.replicas = append(f.replicas, session.NewBroker(session.Parts{
 			Store: store, Leaser: store, Registry: store, Portal: f.line, Lifetime: life, StoreDown: session.StoreDownMint,
-			Deadline: deadline, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+			Deadline: deadline, Now: time.Now, Sent: time.Now, Log: slog.New(slog.DiscardHandler),
 		}))
 	}
 	return f

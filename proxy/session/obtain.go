@@ -129,7 +129,7 @@ func (b *Broker) changePlanes(ctx context.Context, ask Ask) (Grant, error) {
 func (b *Broker) serves(grant Grant, need Need) bool {
 	life := b.parts.Lifetime
 	switch {
-	case !life.Usable(grant.Token, b.now()):
+	case !life.Live(grant.Token, b.now()), grant.Token.Suspect:
 		return false
 	case grant.Source == SourceMint: // nothing newer can be had, even if Portal gave a rejected text once more
 		return true

@@ -9,7 +9,7 @@ import (
 // refresh makes the sliding real: one request with the token, and ActiveAt moves to when that was sent. A token that
 // Portal refuses is forgotten, and another minted.
 func (b *Broker) refresh(ctx context.Context, token Token) (Grant, error) {
-	sent := b.now()
+	sent := b.sent()
 	asking, cancel := context.WithTimeout(ctx, b.parts.Deadline)
 	defer cancel()
 	switch err := b.parts.Portal.Probe(asking, token); {
@@ -36,7 +36,7 @@ func (b *Broker) replace(ctx context.Context, dead Token) (Grant, error) {
 
 // slide takes the fetch itself for activity (refresh mode assume).
 func (b *Broker) slide(ctx context.Context, token Token) (Grant, error) {
-	return b.moved(ctx, token, b.now(), SourceCache)
+	return b.moved(ctx, token, b.sent(), SourceCache)
 }
 
 // moved records that token was active at the given time. If another has taken its place meanwhile, or it was

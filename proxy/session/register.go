@@ -65,7 +65,7 @@ func (b *Broker) Register(ctx context.Context, registration Registration) (Grant
 }
 
 func (b *Broker) register(ctx context.Context, registration Registration) (Grant, error) {
-	sent := b.now()
+	sent := b.sent()
 	asking, cancel := context.WithTimeout(ctx, b.parts.Deadline)
 	defer cancel()
 	token, err := b.parts.Portal.Register(asking, registration)

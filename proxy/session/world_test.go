@@ -42,7 +42,7 @@ func newWorld(t *testing.T, changes ...func(*session.Parts)) *world {
 	w := &world{t: t, store: &sessiontest.Store{}, portal: &sessiontest.Portal{Lifetime: portal(), Now: time.Now}}
 	w.parts = session.Parts{
 		Store: w.store, Leaser: w.store, Registry: w.store, Portal: w.portal, Lifetime: portal(), StoreDown: session.StoreDownMint,
-		Deadline: deadline, Now: time.Now, Log: slog.New(slog.NewTextHandler(&w.log, nil)),
+		Deadline: deadline, Now: time.Now, Sent: time.Now, Log: slog.New(slog.NewTextHandler(&w.log, nil)),
 	}
 	for _, change := range changes {
 		change(&w.parts)
