@@ -48,7 +48,7 @@ func clockParts() cache.ClockParts {
 
 func newMonitor(client redis.UniversalClient, name string) *cache.Monitor {
 	return cache.NewMonitor(cache.MonitorParts{
-		Client: client, Prefix: "p", Name: name, Log: slog.New(slog.DiscardHandler), Heard: func(error, time.Duration) {},
+		Client: client, Prefix: "p", Name: name, Log: slog.New(slog.DiscardHandler), Heard: func(error, time.Duration) {}, Lost: func() {},
 		Clock: cache.NewClock(clockParts()),
 	})
 }

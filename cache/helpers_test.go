@@ -1,6 +1,7 @@
 package cache_test
 
 import (
+	"context"
 	"regexp"
 	"strconv"
 	"sync"
@@ -71,10 +72,20 @@ func newMemory(tb testing.TB, parts cache.MemoryParts) *cache.Memory {
 	return memory
 }
 
+type restorer interface {
+	Restore(ctx context.Context, token session.Token) (session.Token, error)
+}
+
 // newTier returns a Tier that ends with the test; what parts leave open is Portal's rule, real time, and room enough.
 func newTier(tb testing.TB, parts cache.TierParts) *cache.Tier {
 	tb.Helper()
 	parts.Lifetime, parts.Meter = portal(), &lookups{}
+	if store, ok := parts.Store.(restorer); ok && parts.Restore == nil {
+		parts.Restore = store.Restore
+	}
+	if parts.Restore == nil {
+		parts.Restore = func(context.Context, session.Token) (session.Token, error) { return session.Token{}, errDown }
+	}
 	if parts.Now == nil {
 		parts.Now = time.Now
 	}

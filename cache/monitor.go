@@ -38,6 +38,8 @@ type MonitorParts struct {
 	Clock *Clock
 	// Heard is told of every look: whether Redis answered, and by how much the local clock is ahead of Redis's.
 	Heard func(err error, skew time.Duration)
+	// Lost is called, before that, when Redis does not know this replica any more.
+	Lost func()
 }
 
 // Monitor looks at Redis all the time, so that no request has to find out: it closes the breaker, knows how many
@@ -45,6 +47,8 @@ type MonitorParts struct {
 type Monitor struct {
 	parts    MonitorParts
 	replicas atomic.Int64
+	// known is whether Redis was told of this replica.
+	known bool
 	// warned is whether it was said that the clocks differ.
 	warned bool
 }
@@ -80,7 +84,7 @@ func (m *Monitor) Look(ctx context.Context) error {
 	asked := m.parts.Clock.parts.Local()
 	answer, err := heartbeatScript.Run(ctx, m.parts.Client, []string{m.parts.Prefix + ":{fleet}:replicas"},
 		m.parts.Name, replicaGone.Microseconds()).Int64Slice()
-	if err == nil && len(answer) != 2 {
+	if err == nil && len(answer) != 3 {
 		err = errOddAnswer
 	}
 	if err != nil {
@@ -88,6 +92,10 @@ func (m *Monitor) Look(ctx context.Context) error {
 		return fmt.Errorf("look at Redis: %w", err)
 	}
 	m.replicas.Store(max(answer[1], 1))
+	if m.known && answer[2] == 1 {
+		m.parts.Lost()
+	}
+	m.known = true
 	m.parts.Heard(nil, m.read(asked, time.UnixMicro(answer[0])))
 	return nil
 }

@@ -22,7 +22,7 @@ func TestMonitorKeepsRedisTime(t *testing.T) {
 	client := connect(t, server.URL())
 	clock := cache.NewClock(clockParts())
 	monitor := cache.NewMonitor(cache.MonitorParts{
-		Client: client, Prefix: "p", Name: "replica", Log: slog.New(slog.DiscardHandler), Clock: clock, Heard: func(error, time.Duration) {},
+		Client: client, Prefix: "p", Name: "replica", Log: slog.New(slog.DiscardHandler), Clock: clock, Heard: func(error, time.Duration) {}, Lost: func() {},
 	})
 	await(t, "a look", func() bool { return monitor.Look(t.Context()) == nil })
 	// The shared clock may be behind by the time that the answer took, never ahead.
@@ -38,6 +38,27 @@ func TestMonitorKeepsRedisTime(t *testing.T) {
 	await(t, "the shared clock to go on without Redis", func() bool { return clock.Now().After(before) })
 	if got := monitor.Replicas(); got != 1 {
 		t.Errorf("%d replicas while Redis is down, want what was last known", got)
+	}
+}
+
+func TestMonitorNoticesThatRedisLostItsData(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	lost := 0
+	monitor := cache.NewMonitor(cache.MonitorParts{
+		Client: connect(t, server.URL()), Prefix: "p", Name: "replica", Log: slog.New(slog.DiscardHandler),
+		Clock: cache.NewClock(clockParts()), Heard: func(error, time.Duration) {}, Lost: func() { lost++ },
+	})
+	await(t, "a look", func() bool { return monitor.Look(t.Context()) == nil })
+	must(t, monitor.Look(t.Context()))
+	if lost != 0 {
+		t.Errorf("%d losses of a Redis that lost nothing", lost)
+	}
+	server.Do("FLUSHALL")
+	must(t, monitor.Look(t.Context()))
+	must(t, monitor.Look(t.Context()))
+	if lost != 1 {
+		t.Errorf("%d losses were noticed, want 1", lost)
 	}
 }
 

@@ -2,27 +2,70 @@ package cache
 
 import (
 	"context"
+	"time"
 
 	"github.com/maypok86/otter/v2"
 
 	"github.com/cstproxy/cstproxy/proxy/session"
 )
 
-// Settle tells the store what it could not be told while it failed. It costs nothing if there is nothing to tell.
+// Lost says that the store lost what it was told: what is remembered will be put back.
+func (t *Tier) Lost() { t.lost.Store(true) }
+
+// Settle tells the store what it could not be told while it failed, or lost. It costs nothing if there is nothing to tell.
 func (t *Tier) Settle(ctx context.Context) {
-	if !t.owing.CompareAndSwap(true, false) {
+	owing, lost := t.owing.Swap(false), t.lost.Swap(false)
+	if !owing && !lost {
 		return
 	}
 	for client, r := range t.tokens.All() {
 		if ctx.Err() != nil {
-			t.owing.Store(true)
+			t.owing.Store(owing)
+			t.lost.Store(lost)
 			return
 		}
-		if r.unsaved {
+		if r.unsaved || lost {
 			_, _ = t.Look(ctx, client)
 		}
 	}
 }
+
+// restore puts the token of r back into a store that lost it, and returns what is right now. Where a change may have been
+// missed since it was seen, Portal is asked whether it is still alive.
+func (t *Tier) restore(ctx context.Context, r remembered) session.Token {
+	token, drops := r.token, t.drops.Load()
+	if now := stored(t.parts.Now()); !t.fresh(r) && now.After(token.Doubt) {
+		token.Doubt = now
+	}
+	kept, err := t.parts.Restore(ctx, token)
+	if err != nil {
+		t.lost.Store(true)
+		return r.token
+	}
+	t.adopt(r, kept, drops)
+	return kept
+}
+
+// adopt remembers what the store keeps in the place of r, unless that changed. It is an old answer if anything was dropped
+// since drops were counted.
+func (t *Tier) adopt(r remembered, kept session.Token, drops uint64) {
+	t.tokens.ComputeIfPresent(r.token.Client, func(now remembered) (remembered, otter.ComputeOp) {
+		switch {
+		case now.token.ID != r.token.ID || now.minted:
+			return now, otter.CancelOp
+		case kept.IsZero():
+			return now, otter.InvalidateOp
+		}
+		fresh := remembered{token: kept, seen: t.parts.Now(), era: t.era.Load()}
+		if drops != t.drops.Load() {
+			fresh.seen = time.Time{}
+		}
+		return fresh, otter.WriteOp
+	})
+}
+
+// stored cuts a date to the precision of a record.
+func stored(date time.Time) time.Time { return date.UTC().Truncate(time.Millisecond) }
 
 // owe notes that there is still something to tell.
 func (t *Tier) owe(r remembered) {
@@ -54,8 +97,13 @@ func (t *Tier) catchUp(ctx context.Context, client session.ClientID, r remembere
 		return t.forgetLate(ctx, client, r.forgotten, stored)
 	case r.token.ID == stored.ID:
 		return t.slideLate(ctx, r, stored)
+	case r.minted:
+		return t.commitLate(ctx, r)
+	case stored.IsZero():
+		return t.restore(ctx, r)
 	}
-	return t.commitLate(ctx, r)
+	t.adopt(r, stored, t.drops.Load())
+	return stored
 }
 
 // commitLate commits a token that the store could not be told of. If it was forgotten here meanwhile, it is forgotten

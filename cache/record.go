@@ -34,6 +34,9 @@ const (
 	flagAccountAbstracted = 1
 	flagSuspect           = 2
 
+	// forgotten is the mark that a token leaves which was forgotten.
+	forgotten = "\x00"
+
 	// latestDate keeps dates where a Lua number, a double, still holds them exactly, with room to add days.
 	latestDate = 1 << 50
 )

@@ -22,10 +22,14 @@ var (
 	forgetSource string
 	//go:embed commit.lua
 	commitSource string
+	//go:embed restore.lua
+	restoreSource string
 
 	slideScript  = redis.NewScript(slideSource)
 	forgetScript = redis.NewScript(forgetSource)
 	commitScript = redis.NewScript(commitSource)
+
+	restoreScript = redis.NewScript(restoreSource)
 )
 
 // RedisParts is what a [Redis] is made of. Every field is required.
@@ -83,6 +87,9 @@ func (r *Redis) Load(ctx context.Context, client session.ClientID) (session.Toke
 	if err != nil {
 		return session.Token{}, fmt.Errorf("load token: %w", err)
 	}
+	if record == forgotten {
+		return session.Token{}, nil
+	}
 	return decodeRecord(client, record)
 }
 
@@ -116,7 +123,25 @@ func (r *Redis) Slide(ctx context.Context, move session.Move) (session.Match, er
 
 // Forget implements [session.Store].
 func (r *Redis) Forget(ctx context.Context, client session.ClientID, id session.TokenID) (session.Match, error) {
-	return r.compare(ctx, forgetScript, client, named(id), r.channel(), string(client))
+	return r.compare(ctx, forgetScript, client, named(id), r.channel(), string(client), forgotten, r.parts.Lifetime.IdleTTL.Milliseconds())
+}
+
+// Restore puts token back where Redis lost what it kept for the client, and returns what it keeps then: another token that
+// is there, or none if the client's was forgotten.
+func (r *Redis) Restore(ctx context.Context, token session.Token) (session.Token, error) {
+	ctx, cancel := context.WithTimeout(ctx, opTimeout)
+	defer cancel()
+	record, err := restoreScript.Run(ctx, r.parts.Client, []string{r.tokenKey(token.Client)},
+		encodeRecord(token), r.parts.Lifetime.ExpiresAt(token).UnixMilli()).Text()
+	switch {
+	case redis.HasErrorPrefix(err, "WRONGTYPE"):
+		return session.Token{}, unreadable("it is no string")
+	case err != nil:
+		return session.Token{}, fmt.Errorf("restore token: %w", err)
+	case record == forgotten:
+		return session.Token{}, nil
+	}
+	return decodeRecord(token.Client, record)
 }
 
 func (r *Redis) compare(ctx context.Context, script *redis.Script, client session.ClientID, args ...any) (session.Match, error) {

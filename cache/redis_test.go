@@ -194,7 +194,8 @@ func TestEachCallIsOneCommand(t *testing.T) {
 			return err
 		}, map[string]int{"evalsha": 1, "get": 1, "time": 1}},
 		{"forget another", func() error { _, err := store.Forget(t.Context(), alice, newToken(alice).ID); return err }, map[string]int{"evalsha": 1, "get": 1}},
-		{"forget", func() error { _, err := store.Forget(t.Context(), alice, token.ID); return err }, map[string]int{"evalsha": 1, "get": 1, "del": 1, "publish": 1}},
+		{"forget", func() error { _, err := store.Forget(t.Context(), alice, token.ID); return err }, map[string]int{"evalsha": 1, "get": 1, "set": 1, "publish": 1}},
+		{"restore of what was forgotten", func() error { _, err := store.Restore(t.Context(), token); return err }, map[string]int{"evalsha": 1, "get": 1}},
 		{"claim", func() error { _, err := store.Claim(t.Context(), claim); return err }, map[string]int{"evalsha": 1, "get": 1, "set": 1}},
 		{"settle", func() error { return store.Settle(t.Context(), claim, alice, time.Minute) }, map[string]int{"evalsha": 1, "get": 1, "set": 1}},
 		{"claim of what is settled", func() error { _, err := store.Claim(t.Context(), claim); return err }, map[string]int{"evalsha": 1, "get": 1}},

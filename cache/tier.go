@@ -23,7 +23,9 @@ type TierMeter interface {
 // TierParts is what a [Tier] is made of. Every field is required.
 type TierParts struct {
 	// Store is the one that the fleet shares.
-	Store    session.Store
+	Store session.Store
+	// Restore puts back a token that the store lost, and returns what it keeps for the client then.
+	Restore  func(context.Context, session.Token) (session.Token, error)
 	Lifetime session.Lifetime
 	// Entries bounds the tokens remembered; the least used go first.
 	Entries int
@@ -45,6 +47,8 @@ type Tier struct {
 	era, drops atomic.Uint64
 	// owing: the store may have to be told something.
 	owing atomic.Bool
+	// lost: the store may have lost what it was told.
+	lost atomic.Bool
 }
 
 // remembered is a client's token as this replica last saw it; the zero token, that it was forgotten.
@@ -52,9 +56,10 @@ type remembered struct {
 	token session.Token
 	seen  time.Time
 	era   uint64
-	// unsaved: the store could not be told of it, nor of base, the fence that was there when its lease was taken.
-	unsaved bool
-	base    uint64
+	// unsaved: the store could not be told of its latest activity; if minted is set, it never was told of the token, nor of
+	// base, the fence that was there when its lease was taken.
+	unsaved, minted bool
+	base            uint64
 	// forgotten is the token that the store could not be told to forget.
 	forgotten session.TokenID
 }
@@ -99,9 +104,7 @@ func (t *Tier) Drop(client session.ClientID, now session.TokenID) {
 // Load implements [session.Store].
 func (t *Tier) Load(ctx context.Context, client session.ClientID) (session.Token, error) {
 	r, found := t.tokens.GetIfPresent(client)
-	age := t.parts.Now().Sub(r.seen)
-	hit := found && r.era == t.era.Load() && !r.unsaved && age >= 0 && age < t.parts.TTL
-	if hit {
+	if found && !r.unsaved && t.fresh(r) {
 		t.parts.Meter.MemoryHit()
 		return r.token, nil
 	}
@@ -116,22 +119,30 @@ func (t *Tier) Load(ctx context.Context, client session.ClientID) (session.Token
 	}
 }
 
+// fresh reports whether r may be served without looking into the store.
+func (t *Tier) fresh(r remembered) bool {
+	age := t.parts.Now().Sub(r.seen)
+	return r.era == t.era.Load() && age >= 0 && age < t.parts.TTL
+}
+
 // Look implements [session.Store]. It fails only if the store does and nothing is remembered.
 func (t *Tier) Look(ctx context.Context, client session.ClientID) (session.Token, error) {
 	seen, era, drops := t.parts.Now(), t.era.Load(), t.drops.Load()
 	token, err := t.parts.Store.Look(ctx, client)
 	r, found := t.tokens.GetIfPresent(client)
 	switch {
-	case err == nil && found && r.unsaved:
-		return t.catchUp(ctx, client, r, token), nil
-	case err == nil:
-		t.remember(client, remembered{token: token, seen: seen, era: era}, drops)
-		return token, nil
-	case found && !errors.Is(err, session.ErrRecordUnreadable):
+	case err != nil && found && !errors.Is(err, session.ErrRecordUnreadable):
 		t.owe(r)
 		return r.token, nil
+	case err != nil:
+		return session.Token{}, err
+	case r.unsaved:
+		return t.catchUp(ctx, client, r, token), nil
+	case token.IsZero() && t.parts.Lifetime.Live(r.token, seen):
+		return t.restore(ctx, r), nil
 	}
-	return session.Token{}, err
+	t.remember(client, remembered{token: token, seen: seen, era: era}, drops)
+	return token, nil
 }
 
 // remember replaces what is remembered unless that was seen later, or something was dropped since drops were counted.
@@ -160,7 +171,7 @@ func (t *Tier) Commit(ctx context.Context, token session.Token, seen uint64) (se
 		kept = token
 		t.owing.Store(true)
 	}
-	r := remembered{token: kept, seen: t.parts.Now(), era: era, unsaved: err != nil, base: seen}
+	r := remembered{token: kept, seen: t.parts.Now(), era: era, unsaved: err != nil, minted: err != nil, base: seen}
 	if drops != t.drops.Load() {
 		r.seen = time.Time{}
 	}

@@ -371,6 +371,10 @@ func (readOnly) Commit(context.Context, session.Token, uint64) (session.Token, e
 	return session.Token{}, errDown
 }
 
+func (readOnly) Restore(context.Context, session.Token) (session.Token, error) {
+	return session.Token{}, errDown
+}
+
 func TestTokenThatCanNotBeWrittenBackYetIsServedAllTheSame(t *testing.T) {
 	t.Parallel()
 	store := &sessiontest.Store{}

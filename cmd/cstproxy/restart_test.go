@@ -34,17 +34,21 @@ func TestAKilledProxyFindsItsTokensInRedisAgain(t *testing.T) {
 	})
 }
 
+// The proxy that starts knows nothing of the tokens either: while one runs, it puts back what it saw.
 func TestAWipedRedisCostsMintsAndNothingElse(t *testing.T) {
 	t.Parallel()
 	clients := clientIDs("client", 50)
 	retell(t, func() (proxies []*child, check func()) {
 		portal, environ := simulated(t, portaltest.Options{AnyClient: true})
 		redis := redistest.Start(t)
-		c := serve(t, append(environ, "REDIS_URL="+redis.URL(), "CSTPROXY_MINT_RATE=0", "CSTPROXY_MEMORY_TTL=0")...)
-		minted := c.fetchEach(clients)
+		environ = append(environ, "REDIS_URL="+redis.URL(), "CSTPROXY_MINT_RATE=0", "CSTPROXY_MEMORY_TTL=0")
+		first := serve(t, environ...)
+		minted := first.fetchEach(clients)
+		first.kill()
 		redis.Do("FLUSHALL")
-		again, served := c.fetchEach(clients), c.fetchEach(clients)
-		return []*child{c}, func() {
+		second := serve(t, environ...)
+		again, served := second.fetchEach(clients), second.fetchEach(clients)
+		return []*child{first, second}, func() {
 			checkSource(t, minted, "mint")
 			checkSource(t, again, "mint")
 			checkSource(t, served, "cache")

@@ -55,23 +55,24 @@ func openRedis(config Config, m *metrics.Metrics, parts cache.ClockParts) (store
 		return store{}, configError{[]string{"REDIS_URL: " + err.Error()}}
 	}
 	client.AddHook(cache.NewBreaker())
-	well, clock, log := make(chan struct{}, 1), cache.NewClock(parts), parts.Log
-	monitor := cache.NewMonitor(cache.MonitorParts{
-		Client: client, Prefix: config.KeyPrefix, Name: rand.Text(), Log: log, Clock: clock, Heard: heard(m, well),
-	})
-	changes := &cache.Changes{}
+	clock, changes := cache.NewClock(parts), &cache.Changes{}
 	shared := cache.NewRedis(cache.RedisParts{
 		Client: client, Prefix: config.KeyPrefix, Lifetime: lifetime(config), Changes: changes,
 		Late: flightDeadline(config), Sent: clock.Sent,
 	})
 	tier := cache.NewTier(cache.TierParts{
-		Store: m.Store(metrics.TierRedis, shared), Lifetime: lifetime(config),
+		Store: m.Store(metrics.TierRedis, shared), Restore: shared.Restore, Lifetime: lifetime(config),
 		Entries: config.MemoryEntries, TTL: config.MemoryTTL, Now: clock.Now, Meter: m,
 	})
 	changes.Lost, changes.Changed = tier.Doubt, tier.Drop
+	well := make(chan struct{}, 1)
+	monitor := cache.NewMonitor(cache.MonitorParts{
+		Client: client, Prefix: config.KeyPrefix, Name: rand.Text(), Log: parts.Log, Clock: clock,
+		Heard: heard(m, well), Lost: tier.Lost,
+	})
 	return store{
 		tokens: tier, leases: shared, registry: shared, budget: cache.NewBudget(cache.BudgetParts{
-			Client: client, Prefix: config.KeyPrefix, Replicas: monitor.Replicas, Limits: limits(config), Log: log,
+			Client: client, Prefix: config.KeyPrefix, Replicas: monitor.Replicas, Limits: limits(config), Log: parts.Log,
 		}),
 		now: clock.Now, sent: clock.Sent, ping: shared.Ping,
 		look: func(ctx context.Context) { _ = monitor.Look(ctx) },

@@ -17,6 +17,8 @@ type Store struct {
 	mu sync.Mutex
 	// tokens :: client -> token
 	tokens map[session.ClientID]session.Token
+	// forgotten are the clients whose token was forgotten, and not lost.
+	forgotten map[session.ClientID]bool
 	// registrations :: key -> what became of it
 	registrations map[string]registration
 	// leases :: client -> the lease that holds, by the clock of package time
@@ -73,11 +75,8 @@ func (s *Store) Commit(_ context.Context, token session.Token, seen uint64) (ses
 	if s.down != nil {
 		return session.Token{}, s.down
 	}
-	if s.tokens == nil {
-		s.tokens = map[session.ClientID]session.Token{}
-	}
 	kept := session.Kept(s.tokens[token.Client], token, seen, s.fences[token.Client])
-	s.tokens[token.Client] = kept
+	s.put(kept)
 	s.tell(token.Client)
 	return kept, nil
 }
@@ -98,10 +97,44 @@ func (s *Store) Forget(_ context.Context, client session.ClientID, id session.To
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	match, err := s.match(client, id)
-	if match == session.MatchSame {
+	if err == nil && match != session.MatchOther {
 		delete(s.tokens, client)
+		if s.forgotten == nil {
+			s.forgotten = map[session.ClientID]bool{}
+		}
+		s.forgotten[client] = true
 	}
 	return match, err
+}
+
+// Lose loses everything, as a store does whose data was wiped.
+func (s *Store) Lose() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tokens, s.forgotten, s.registrations, s.leases, s.fences, s.open = nil, nil, nil, nil, nil, nil
+}
+
+// Restore puts back a token that was lost, and returns what is kept for its client then: none if it was forgotten.
+func (s *Store) Restore(_ context.Context, token session.Token) (session.Token, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	kept, there := s.tokens[token.Client]
+	switch {
+	case s.down != nil:
+		return session.Token{}, s.down
+	case there || s.forgotten[token.Client]:
+		return kept, nil
+	}
+	s.put(token)
+	return token, nil
+}
+
+func (s *Store) put(token session.Token) {
+	if s.tokens == nil {
+		s.tokens = map[session.ClientID]session.Token{}
+	}
+	s.tokens[token.Client] = token
+	delete(s.forgotten, token.Client)
 }
 
 func (s *Store) match(client session.ClientID, id session.TokenID) (session.Match, error) {
