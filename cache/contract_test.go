@@ -74,9 +74,9 @@ func followsASlotThatMoves(t *testing.T, store *cache.Redis, cluster *redistest.
 	t.Helper()
 	client := newClient()
 	wantLoaded(t, store, client, session.Token{}) // so that the Cluster's slots are known
-	slot, _ := cluster.Nodes[0].Do("CLUSTER", "KEYSLOT", "cstproxy:{"+string(client)+"}:token").(int64)
-	to := cluster.Nodes[(slot*3/16384+1)%3]
-	for _, node := range cluster.Nodes {
+	slot, from := cluster.Slot("cstproxy:{" + string(client) + "}:token")
+	to := cluster.Primaries()[(from+1)%3]
+	for _, node := range cluster.Primaries() {
 		node.Do("CLUSTER", "SETSLOT", slot, "NODE", to.Do("CLUSTER", "MYID"))
 	}
 	token := newToken(client)

@@ -66,7 +66,7 @@ func TestCallWhoseReplyIsLostInAClusterReturnsAnErrorAndIsCarriedOutOnce(t *test
 	losses := &losses{}
 	client.OnNewNode(func(node *redis.Client) { node.AddHook(lossyDial{losses}) })
 	store := cache.NewRedis(partsOf(client, "p", &cache.Changes{}))
-	wantOnce(t, store, losses, cluster.Nodes...)
+	wantOnce(t, store, losses, cluster.Primaries()...)
 }
 
 // wantOnce wants a call whose reply is lost to return an error, and the servers to have carried it out once.

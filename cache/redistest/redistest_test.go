@@ -133,29 +133,93 @@ func TestClockOfAServerCanBeSet(t *testing.T) {
 	}
 }
 
-func TestSentinelNamesItsPrimary(t *testing.T) {
+func TestSentinelsNameAReplicaOnceThePrimaryIsDead(t *testing.T) {
 	t.Parallel()
 	sentinel := StartSentinel(t)
-	address, ok := sentinel.Watcher.Do("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "primary").([]any)
-	if !ok || len(address) != 2 || address[0].(string)+":"+address[1].(string) != sentinel.Primary.Addr() {
-		t.Errorf("the Sentinel names %v, want %s", address, sentinel.Primary.Addr())
+	if got := sentinel.Named(); got != sentinel.Primary {
+		t.Fatalf("the Sentinels name %v, want the primary", got)
+	}
+	sentinel.Primary.Do("SET", "key", "value")
+	sentinel.Primary.Do("WAIT", primaryReplicas, patience.Milliseconds())
+	failed := time.Now()
+	sentinel.Primary.Kill()
+	await(t, "the Sentinels to name another", func() bool { return sentinel.Named() != sentinel.Primary })
+	t.Logf("another was the primary after %s", time.Since(failed))
+	client := redis.NewFailoverClient(failoverOptions(t, sentinel.URL()))
+	defer func() { _ = client.Close() }()
+	if got, err := client.Get(t.Context(), "key").Result(); err != nil || got != "value" {
+		t.Errorf("GET from the new primary = %q, %v", got, err)
+	}
+}
+
+func TestOldPrimaryThatComesBackIsDemoted(t *testing.T) {
+	t.Parallel()
+	sentinel := StartSentinel(t)
+	sentinel.Primary.Pause()
+	await(t, "the Sentinels to name another", func() bool { return sentinel.Named() != sentinel.Primary })
+	resumed := time.Now()
+	sentinel.Primary.Resume()
+	await(t, "the old primary to be a replica", func() bool { return sentinel.Primary.Role() == "slave" })
+	t.Logf("the old primary was a replica after %s", time.Since(resumed))
+	if sentinel.Named().Role() != "master" {
+		t.Error("the one that the Sentinels name is no primary")
 	}
 }
 
 func TestClusterServesEverySlot(t *testing.T) {
 	t.Parallel()
 	cluster := StartCluster(t)
+	client := connectCluster(t, cluster)
+	had := map[int]int{} // :: primary → keys
+	for _, key := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
+		if err := client.Set(t.Context(), key, key, 0).Err(); err != nil {
+			t.Errorf("SET %s: %v", key, err)
+		}
+		_, primary := cluster.Slot(key)
+		had[primary]++
+	}
+	for i, primary := range cluster.Primaries() {
+		if got := primary.Do("DBSIZE"); got != int64(had[i]) || had[i] == 0 {
+			t.Errorf("primary %d has %v keys, want %d, and some", i, got, had[i])
+		}
+	}
+}
+
+func TestClusterGoesOnWithTheReplicaOfADeadPrimary(t *testing.T) {
+	t.Parallel()
+	cluster := StartCluster(t)
+	_, primary := cluster.Slot("key")
+	cluster.Nodes[primary].Do("SET", "key", "value")
+	cluster.Nodes[primary].Do("WAIT", 1, patience.Milliseconds())
+	failed := time.Now()
+	cluster.Nodes[primary].Kill()
+	await(t, "the replica to take over", func() bool { return cluster.TookOver(primary) })
+	t.Logf("the replica took over after %s", time.Since(failed))
+	client := connectCluster(t, cluster)
+	await(t, "the Cluster to have the key", func() bool {
+		client.ReloadState(t.Context()) // a node that has not heard yet may have been asked first
+		return client.Get(t.Context(), "key").Val() == "value"
+	})
+}
+
+func connectCluster(t *testing.T, cluster *Cluster) *redis.ClusterClient {
+	t.Helper()
 	options, err := redis.ParseClusterURL(cluster.URL())
 	if err != nil {
 		t.Fatal(err)
 	}
 	client := redis.NewClusterClient(options)
-	defer func() { _ = client.Close() }()
-	for _, key := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
-		if err := client.Set(t.Context(), key, key, 0).Err(); err != nil {
-			t.Errorf("SET %s: %v", key, err)
-		}
+	t.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+func failoverOptions(t *testing.T, target string) *redis.FailoverOptions {
+	t.Helper()
+	options, err := redis.ParseFailoverURL(target)
+	if err != nil {
+		t.Fatal(err)
 	}
+	return options
 }
 
 func connect(t *testing.T, target string) *redis.Client {

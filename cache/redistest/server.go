@@ -3,6 +3,7 @@ package redistest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/url"
 	"path/filepath"
@@ -64,6 +65,16 @@ func (s *Server) Addr() string { return net.JoinHostPort(loopback, strconv.Itoa(
 // URL returns the redis URL of the TCP port.
 func (s *Server) URL() string { return "redis://" + s.Addr() }
 
+// urlOf returns the URL of the first server, followed by what the others are added to.
+func urlOf(servers []*Server, query string) string {
+	target, separator := servers[0].URL(), query
+	for _, server := range servers[1:] {
+		target += separator + "addr=" + server.Addr()
+		separator = "&"
+	}
+	return target
+}
+
 // SocketURL returns the URL of the unix socket.
 func (s *Server) SocketURL() string { return (&url.URL{Scheme: "unix", Path: s.socket()}).String() }
 
@@ -72,13 +83,33 @@ func (s *Server) socket() string { return filepath.Join(s.dir, "s") }
 // Do runs a command and returns its reply; nil stands for a missing value.
 func (s *Server) Do(args ...any) any {
 	s.tb.Helper()
+	reply, err := s.ask(args...)
+	if err != nil && !errors.Is(err, redis.Nil) {
+		s.tb.Fatalf("redistest: %v", err)
+	}
+	return reply
+}
+
+// ask is Do for a command that may be refused.
+func (s *Server) ask(args ...any) (any, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.tb.Context()), patience)
 	defer cancel()
 	reply, err := s.client.Do(ctx, args...).Result()
-	if err != nil && !errors.Is(err, redis.Nil) {
-		s.tb.Fatalf("redistest: %v: %v", args, err)
+	if err != nil {
+		return nil, fmt.Errorf("run %v: %w", args, err)
 	}
-	return reply
+	return reply, nil
+}
+
+// Role returns what the server takes itself for, in Redis's words "master" or "slave"; nothing if it does not say: the
+// Sentinels have it hang up on everybody when they give it another role.
+func (s *Server) Role() string {
+	reply, _ := s.ask("ROLE")
+	if parts, _ := reply.([]any); len(parts) > 0 {
+		role, _ := parts[0].(string)
+		return role
+	}
+	return ""
 }
 
 // Kill ends the server as a crash would: at once, and with nothing written. Again, it does nothing.
