@@ -60,7 +60,6 @@ func TestFleetWorksWithoutRedis(t *testing.T) {
 func TestFleetServesFastWhileRedisHangs(t *testing.T) {
 	for name, memory := range memories() {
 		t.Run(name, func(t *testing.T) {
-			const most = 250 * time.Millisecond
 			redis := redistest.Start(t)
 			f := startFleet(t, 2, portaltest.Options{}, onRedis(redis), memory)
 			clients := clientIDs("warm", 50)
@@ -69,9 +68,7 @@ func TestFleetServesFastWhileRedisHangs(t *testing.T) {
 			redis.Pause()
 			pace := f.fetches(clients, 4, 10*time.Millisecond)
 			lasting(t, longOr(3*time.Second, 2*time.Second))
-			if _, p99, _ := pace.expectNoFailure(t); p99 > most {
-				t.Errorf("99 %% of the fetches took at most %s, want %s", p99, most)
-			}
+			pace.expectFast(t)
 			redis.Resume()
 			for _, c := range f.all() {
 				seesRedis(c, 1)

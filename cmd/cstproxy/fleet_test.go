@@ -47,10 +47,22 @@ type seen func(replica int, portal http.Handler) http.Handler
 // startFleet starts n replicas with the settings of environ.
 func startFleet(t *testing.T, n int, options portaltest.Options, environ ...string) *fleet {
 	t.Helper()
-	return startFleetBehind(t, n, options, func(_ int, portal http.Handler) http.Handler { return portal }, environ...)
+	return startFleetBehind(t, n, options, asItIs, environ...)
 }
 
+func asItIs(_ int, portal http.Handler) http.Handler { return portal }
+
 func startFleetBehind(t *testing.T, n int, options portaltest.Options, wrap seen, environ ...string) *fleet {
+	t.Helper()
+	f := newFleet(t, n, options, wrap, environ...)
+	for i := range n {
+		f.start(i)
+	}
+	return f
+}
+
+// newFleet returns a fleet whose replicas are still to be started.
+func newFleet(t *testing.T, n int, options portaltest.Options, wrap seen, environ ...string) *fleet {
 	t.Helper()
 	options.AnyClient = true
 	f := &fleet{t: t, portal: portaltest.New(options), environ: environ, replicas: make([]*child, n)}
@@ -62,7 +74,6 @@ func startFleetBehind(t *testing.T, n int, options portaltest.Options, wrap seen
 	})
 	for i := range n {
 		f.fronts = append(f.fronts, httptest.NewServer(wrap(i, f.portal)))
-		f.start(i)
 	}
 	return f
 }
@@ -118,6 +129,11 @@ func (f *fleet) all() []*child {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Clone(f.replicas)
+}
+
+// alone returns the fleet as if it had the i-th replica only.
+func (f *fleet) alone(i int) *fleet {
+	return &fleet{t: f.t, portal: f.portal, replicas: []*child{f.replica(i)}}
 }
 
 // warm has every replica serve every client once.
@@ -254,6 +270,15 @@ func (l *pace) expectNoFailure(t *testing.T) (p50, p99, longest time.Duration) {
 	return p50, p99, longest
 }
 
+// expectFast is expectNoFailure where nearly all fetches must be served within what a Redis in trouble may cost.
+func (l *pace) expectFast(t *testing.T) {
+	t.Helper()
+	const most = 250 * time.Millisecond
+	if _, p99, _ := l.expectNoFailure(t); p99 > most {
+		t.Errorf("99 %% of the fetches took at most %s, want %s", p99, most)
+	}
+}
+
 // lasting lets things go on for a while.
 func lasting(t *testing.T, d time.Duration) {
 	t.Helper()
@@ -262,6 +287,17 @@ func lasting(t *testing.T, d time.Duration) {
 	select {
 	case <-timer.C:
 	case <-t.Context().Done():
+	}
+}
+
+// expectMintedOnce wants Portal to have minted one token for each client.
+func (f *fleet) expectMintedOnce(clients []string) {
+	f.t.Helper()
+	minted := f.portal.Stats().MintsByClient
+	for _, client := range clients {
+		if minted[client] != 1 {
+			f.t.Errorf("Portal minted %d tokens for %s, want one", minted[client], client)
+		}
 	}
 }
 

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cstproxy/cstproxy/cache/redistest"
+	"github.com/cstproxy/cstproxy/proxy/portal/portaltest"
+)
+
+// link is a TCP proxy between a replica and Redis. While it is down it passes nothing on and closes nothing.
+type link struct {
+	listener net.Listener
+	server   string
+	down     atomic.Bool
+	delay    atomic.Int64 // in ns, for each piece that is passed on
+
+	group sync.WaitGroup
+	mu    sync.Mutex
+	conns []net.Conn
+}
+
+func startLink(t *testing.T, server *redistest.Server) *link {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &link{listener: listener, server: server.Addr()}
+	l.group.Go(l.serve)
+	t.Cleanup(func() {
+		_ = listener.Close()
+		l.cut()
+		l.group.Wait()
+	})
+	return l
+}
+
+// startFleetOver starts two replicas, of which the first reaches Redis by the link alone.
+func startFleetOver(t *testing.T, redis *redistest.Server, options portaltest.Options, wrap seen, environ ...string) (*fleet, *link) {
+	t.Helper()
+	l := startLink(t, redis)
+	f := newFleet(t, 2, options, wrap, environ...)
+	f.start(0, onLink(l))
+	f.start(1, onRedis(redis))
+	return f, l
+}
+
+// onLink returns the setting for the server at the other end of a link.
+func onLink(l *link) string { return "REDIS_URL=redis://" + l.listener.Addr().String() }
+
+// cut closes all connections.
+func (l *link) cut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, conn := range l.conns {
+		_ = conn.Close()
+	}
+	l.conns = nil
+}
+
+func (l *link) serve() {
+	for {
+		near, err := l.listener.Accept()
+		if err != nil {
+			return
+		}
+		far, err := net.Dial("tcp", l.server)
+		if err != nil {
+			_ = near.Close()
+			continue
+		}
+		l.mu.Lock()
+		l.conns = append(l.conns, near, far)
+		l.mu.Unlock()
+		l.group.Go(func() { l.pass(far, near) })
+		l.group.Go(func() { l.pass(near, far) })
+	}
+}
+
+// pass passes on what comes until either end closes. What comes while the link is down is lost.
+func (l *link) pass(to, from net.Conn) {
+	defer func() { _ = to.Close() }()
+	buffer := make([]byte, 1<<16)
+	for {
+		n, err := from.Read(buffer)
+		if err != nil {
+			return
+		}
+		if delay := l.delay.Load(); delay > 0 {
+			<-time.After(time.Duration(delay))
+		}
+		if l.down.Load() {
+			continue
+		}
+		if _, err := to.Write(buffer[:n]); err != nil {
+			return
+		}
+	}
+}
