@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -16,7 +17,8 @@ type link struct {
 	listener net.Listener
 	server   string
 	down     atomic.Bool
-	delay    atomic.Int64 // in ns, for each piece that is passed on
+	delay    atomic.Int64         // in ns, for each piece that is passed on
+	gate     atomic.Pointer[gate] // nil is none
 
 	group sync.WaitGroup
 	mu    sync.Mutex
@@ -76,13 +78,14 @@ func (l *link) serve() {
 		l.mu.Lock()
 		l.conns = append(l.conns, near, far)
 		l.mu.Unlock()
-		l.group.Go(func() { l.pass(far, near) })
-		l.group.Go(func() { l.pass(near, far) })
+		talk := &talk{link: l}
+		l.group.Go(func() { l.pass(far, near, talk.holdsRequest) })
+		l.group.Go(func() { l.pass(near, far, talk.holdsAnswer) })
 	}
 }
 
-// pass passes on what comes until either end closes. What comes while the link is down is lost.
-func (l *link) pass(to, from net.Conn) {
+// pass passes on what comes until either end closes. What comes while the link is down, or is held, is lost.
+func (l *link) pass(to, from net.Conn, held func(piece []byte) bool) {
 	defer func() { _ = to.Close() }()
 	buffer := make([]byte, 1<<16)
 	for {
@@ -93,11 +96,76 @@ func (l *link) pass(to, from net.Conn) {
 		if delay := l.delay.Load(); delay > 0 {
 			<-time.After(time.Duration(delay))
 		}
-		if l.down.Load() {
+		if l.down.Load() || held(buffer[:n]) {
 			continue
 		}
 		if _, err := to.Write(buffer[:n]); err != nil {
 			return
 		}
 	}
+}
+
+// texts tell requests to Redis: those that have all of has and not hasNot. The zero texts tell none.
+type texts struct {
+	has    []string
+	hasNot string
+}
+
+func (x texts) tell(request []byte) bool {
+	for _, text := range x.has {
+		if !bytes.Contains(request, []byte(text)) {
+			return false
+		}
+	}
+	return len(x.has) > 0 && (x.hasNot == "" || !bytes.Contains(request, []byte(x.hasNot)))
+}
+
+// gate makes a connection go silent for good, and not close, at a request: before it is carried out or before its answer
+// comes back.
+type gate struct {
+	texts  texts
+	answer bool
+	// reached is closed once something has come to the gate.
+	reached chan struct{}
+	once    sync.Once
+}
+
+func before(request texts) *gate { return &gate{texts: request, reached: make(chan struct{})} }
+
+func after(request texts) *gate {
+	return &gate{texts: request, answer: true, reached: make(chan struct{})}
+}
+
+// hold says that something has come to the gate.
+func (g *gate) hold() { g.once.Do(func() { close(g.reached) }) }
+
+// talk is what one connection of a link is used for: each request waits for the answer to the one before.
+type talk struct {
+	link *link
+	mu   sync.Mutex
+	// at is the gate to which a request came, nil while none did.
+	at *gate
+}
+
+func (c *talk) holdsRequest(request []byte) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if g := c.link.gate.Load(); g != nil && c.at == nil && g.texts.tell(request) {
+		c.at = g
+	}
+	if c.at == nil || c.at.answer {
+		return false
+	}
+	c.at.hold()
+	return true
+}
+
+func (c *talk) holdsAnswer([]byte) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.at == nil {
+		return false
+	}
+	c.at.hold()
+	return true
 }
