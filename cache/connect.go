@@ -37,6 +37,7 @@ func Connect(target session.Secret) (redis.UniversalClient, error) {
 	client := redis.NewUniversalClient(options)
 	if cluster, ok := client.(*redis.ClusterClient); ok {
 		cluster.OnNewNode(func(node *redis.Client) { node.AddHook(once{}) })
+		cluster.AddHook(remap{cluster})
 	}
 	return client, nil
 }

@@ -87,6 +87,9 @@ func TestFleetSurvivesTheDeathOfClusterPrimaries(t *testing.T) {
 		f.serveMeanwhile(cold)
 		await(t, "its replica to take over", func() bool { return cluster.TookOver(primary) })
 		t.Logf("the replica of primary %d took over after %s", primary, time.Since(failed))
+		awaitStored(t, cluster.Replica(primary), cold)
+		t.Logf("it had all tokens of the cold clients after %s", time.Since(failed))
+		f.expectLiveTokens(cold)
 	}
 	lasting(t, longOr(10*time.Second, 500*time.Millisecond))
 	pace.expectNoFailure(t)
@@ -104,6 +107,14 @@ func clientsOf(cluster *redistest.Cluster, primary, n int) []string {
 		}
 	}
 	return ids
+}
+
+// awaitStored waits until the server has the token of each client: what it could not be told, it is told later.
+func awaitStored(t *testing.T, server *redistest.Server, clients []string) {
+	t.Helper()
+	for _, client := range clients {
+		await(t, client+"'s token to be stored", func() bool { return server.Do("EXISTS", "cstproxy:{"+client+"}:token") == int64(1) })
+	}
 }
 
 func TestFleetSurvivesResharding(t *testing.T) {
