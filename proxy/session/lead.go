@@ -50,7 +50,7 @@ func (b *Broker) lead(ctx context.Context, ask Ask, old Token) (Grant, error) {
 	defer stop()
 	owner := newOwner()
 	for {
-		lease, err := b.parts.Leaser.Acquire(ctx, ask.Client, owner)
+		lease, err := b.acquire(ctx, ask.Client, owner)
 		var grant Grant
 		switch {
 		case err == nil:
@@ -64,6 +64,16 @@ func (b *Broker) lead(ctx context.Context, ask Ask, old Token) (Grant, error) {
 			return grant, err
 		}
 	}
+}
+
+// acquire asks for the lease, and once more where the store failed: that may have been a moment's trouble, and a replica
+// that mints by itself may cost a mint more than the fleet needs.
+func (b *Broker) acquire(ctx context.Context, client ClientID, owner string) (Lease, error) {
+	lease, err := b.parts.Leaser.Acquire(ctx, client, owner)
+	if err == nil || errors.Is(err, ErrLeaseBusy) || ctx.Err() != nil {
+		return lease, err
+	}
+	return b.parts.Leaser.Acquire(ctx, client, owner)
 }
 
 // waitFor returns the token that another replica minted; [ErrLeaseBusy] if there is none yet that serves.
