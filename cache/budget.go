@@ -25,9 +25,12 @@ var (
 	turnSource string
 	//go:embed pause.lua
 	pauseSource string
+	//go:embed told.lua
+	toldSource string
 
 	turnScript  = redis.NewScript(turnSource)
 	pauseScript = redis.NewScript(pauseSource)
+	toldScript  = redis.NewScript(toldSource)
 )
 
 // Limit is how many requests may leave in any stretch of time as long as Per. The zero Limit is none.
@@ -55,6 +58,12 @@ type Budget struct {
 	alone map[session.Class]*turns
 }
 
+// tellTime is how long all replicas have to tell of their turns, once it shows that Redis lost some.
+const tellTime = monitorEvery + 200*time.Millisecond
+
+// errNotTold: Redis does not know of a turn that this replica took.
+var errNotTold = errors.New("a turn is not known")
+
 // errOddAnswer: whatever answers is not the script.
 var errOddAnswer = errors.New("it answered with something else")
 
@@ -72,7 +81,7 @@ func (b *Budget) Wait(ctx context.Context, class session.Class, patience time.Du
 	end, name := time.Now().Add(patience), rand.Text()
 	for {
 		left := max(time.Until(end), 0)
-		wait, err := b.reserve(ctx, class, name, left)
+		wait, err := b.reserve(ctx, class, wish{name, left})
 		switch {
 		case err != nil:
 			return err
@@ -110,41 +119,93 @@ func sleep(ctx context.Context, wait time.Duration) error {
 }
 
 // reserve takes the next turn of the fleet, or of this replica's share while Redis fails.
-func (b *Budget) reserve(ctx context.Context, class session.Class, name string, patience time.Duration) (time.Duration, error) {
-	limit := b.parts.Limits[class]
-	if b.parts.Client != nil {
-		wait, err := b.reserveShared(ctx, class, name, patience)
-		if err == nil {
-			return wait, nil
-		}
-		if errors.Is(ctx.Err(), context.Canceled) {
-			return 0, ctx.Err()
-		}
-		b.parts.Log.WarnContext(ctx, "budget counted by this replica alone", "class", string(class), "error", err)
-		limit.Requests = b.alone[class].share(time.Now(), limit.Requests, b.parts.Replicas())
+func (b *Budget) reserve(ctx context.Context, class session.Class, wish wish) (time.Duration, error) {
+	requests := b.parts.Limits[class].Requests
+	if b.parts.Client == nil {
+		return b.alone[class].reserve(time.Now(), requests, wish), nil
 	}
-	return b.alone[class].reserve(time.Now(), limit.Requests, patience), nil
+	wait, err := b.reserveShared(ctx, class, wish)
+	if errors.Is(err, errNotTold) {
+		if _, err = b.tell(ctx, class, b.alone[class].counting(time.Now())); err == nil {
+			wait, err = b.reserveShared(ctx, class, wish)
+		}
+	}
+	switch {
+	case err == nil:
+		return wait, nil
+	case errors.Is(ctx.Err(), context.Canceled):
+		return 0, ctx.Err()
+	}
+	b.parts.Log.WarnContext(ctx, "budget counted by this replica alone", "class", string(class), "error", err)
+	return b.alone[class].reserveAlone(time.Now(), requests, b.parts.Replicas(), wish), nil
 }
 
-func (b *Budget) reserveShared(ctx context.Context, class session.Class, name string, patience time.Duration) (time.Duration, error) {
+func (b *Budget) reserveShared(ctx context.Context, class session.Class, wish wish) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, opTimeout)
 	defer cancel()
-	limit := b.parts.Limits[class]
-	window := limit.Per + slackOf(limit.Per)
-	answer, err := turnScript.Run(ctx, b.parts.Client, []string{b.key(class, "turns"), b.key(class, "pause"), b.key(class, "clock")},
-		limit.Requests, window.Milliseconds(), patience.Milliseconds(), name).Int64Slice()
+	turns := b.alone[class]
+	answer, err := turnScript.Run(ctx, b.parts.Client, b.keys(class), b.parts.Limits[class].Requests,
+		turns.window().Milliseconds(), wish.patience.Milliseconds(), wish.name, turns.latest(time.Now(), wish.name).name).Int64Slice()
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("reserve a turn: %w", err)
+	case len(answer) == 0:
+		return 0, errNotTold
+	case len(answer) != 2:
+		return 0, fmt.Errorf("reserve a turn: %w", errOddAnswer)
+	}
+	now, wait := time.Now(), time.Duration(answer[0])*time.Millisecond
+	if wait <= wish.patience {
+		turns.note(turn{now.Add(wait), wish.name})
+	}
+	turns.heard(now, int(answer[1]))
+	return wait, nil
+}
+
+// Tell tells Redis of the turns that this replica took while it was away, or that it lost, and hears how many the fleet
+// took. While there is nothing to tell it costs a command for each class.
+func (b *Budget) Tell(ctx context.Context) {
+	for class, limit := range b.parts.Limits {
+		if limit.Requests == 0 {
+			continue
+		}
+		if err := b.tellOf(ctx, class); err != nil {
+			b.parts.Log.WarnContext(ctx, "budget not told", "class", string(class), "error", err)
+		}
+	}
+}
+
+// tellOf tells of the latest turn, and of all if that one was not known.
+func (b *Budget) tellOf(ctx context.Context, class session.Class) error {
+	var latest []turn
+	if given := b.alone[class].latest(time.Now(), ""); given.name != "" {
+		latest = append(latest, given)
+	}
+	missing, err := b.tell(ctx, class, latest)
+	if missing > 0 {
+		_, err = b.tell(ctx, class, b.alone[class].counting(time.Now()))
+	}
+	return err
+}
+
+// tell tells of turns, and returns how many of them were not known.
+func (b *Budget) tell(ctx context.Context, class session.Class, given []turn) (missing int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, opTimeout)
+	defer cancel()
+	turns, now := b.alone[class], time.Now()
+	told := []any{turns.window().Milliseconds(), tellTime.Milliseconds()}
+	for _, one := range given {
+		told = append(told, now.Sub(one.at).Milliseconds(), one.name)
+	}
+	answer, err := toldScript.Run(ctx, b.parts.Client, b.keys(class), told...).Int64Slice()
 	if err == nil && len(answer) != 2 {
 		err = errOddAnswer
 	}
 	if err != nil {
-		return 0, fmt.Errorf("reserve a turn: %w", err)
+		return 0, fmt.Errorf("tell of turns: %w", err)
 	}
-	now, wait := time.Now(), time.Duration(answer[0])*time.Millisecond
-	if wait <= patience {
-		b.alone[class].note(now.Add(wait))
-	}
-	b.alone[class].heard(now, int(answer[1]))
-	return wait, nil
+	turns.heard(now, int(answer[0]))
+	return answer[1], nil
 }
 
 // Pause implements [session.Budget].
@@ -172,6 +233,11 @@ func (b *Budget) paused(ctx context.Context, class session.Class) time.Duration 
 		return alone
 	}
 	return max(left, 0) // there is none: PTTL is negative
+}
+
+// keys are those of the scripts that give turns.
+func (b *Budget) keys(class session.Class) []string {
+	return []string{b.key(class, "turns"), b.key(class, "pause"), b.key(class, "clock")}
 }
 
 // key braces the class, so that in a cluster its keys live in one slot.

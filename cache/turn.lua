@@ -1,12 +1,15 @@
 -- Reserves the next moment at which a request may leave. Each is at least a window after the one that came so many
 -- requests before it, which bounds every stretch of time as long as the window.
 -- KEYS[1] the turns given, KEYS[2] the pause, KEYS[3] what time it was at the latest turn
--- ARGV    requests, window in ms, patience in ms, name of this turn
--- returns how many ms it is until the turn (if that is more than the patience, nothing was reserved), and how many turns
+-- ARGV    requests, window in ms, patience in ms, name of this turn, name of one that the caller had before ('' = none)
+-- returns nothing if that one is not known any more, else how many ms it is until the turn (if that is more than the patience, nothing was reserved), and how many turns
 -- the window holds
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local requests, window, patience = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+if ARGV[5] ~= '' and not redis.call('ZSCORE', KEYS[1], ARGV[5]) then
+  return {}
+end
 -- This clock may have been set back: what was given lies as far behind as before.
 local back = tonumber(redis.call('GET', KEYS[3]) or '0') - now
 if back > 0 then

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -11,8 +12,8 @@ type turns struct {
 	per time.Duration
 
 	mu sync.Mutex
-	// given are the moments given, oldest first; no more than were ever allowed at once.
-	given    []time.Time
+	// given are the turns given, oldest first; no more than were ever allowed at once.
+	given    []turn
 	keep     int
 	paused   time.Time
 	strikes  int
@@ -22,47 +23,83 @@ type turns struct {
 	fleet, us int
 }
 
+// turn is a moment at which a request leaves. Its name tells it from all others of the fleet.
+type turn struct {
+	at   time.Time
+	name string
+}
+
 // slackOf is added for what lies between a request's leaving and its arrival, which is when Portal counts.
 func slackOf(per time.Duration) time.Duration { return per / 60 }
 
 func newTurns(requests int, per time.Duration) *turns { return &turns{per: per, keep: requests} }
 
-// reserve takes the next turn at requests a window if it comes within patience, and returns how long that is from now;
+// window is how far back turns count.
+func (t *turns) window() time.Duration { return t.per + slackOf(t.per) }
+
+// wish is who asks for a turn, and for how long they would wait for it.
+type wish struct {
+	name     string
+	patience time.Duration
+}
+
+// reserve takes the next turn at requests a window if it comes within the patience, and returns how long that is from now;
 // else it takes nothing, and returns how long it would have been.
-func (t *turns) reserve(now time.Time, requests int, patience time.Duration) time.Duration {
+func (t *turns) reserve(now time.Time, requests int, wish wish) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	turn := now
-	if t.paused.After(turn) {
-		turn = t.paused
+	at := now
+	if t.paused.After(at) {
+		at = t.paused
 	}
 	if requests > 0 && len(t.given) >= requests {
-		if free := t.given[len(t.given)-requests].Add(t.per + slackOf(t.per)); free.After(turn) {
-			turn = free
+		if free := t.given[len(t.given)-requests].at.Add(t.window()); free.After(at) {
+			at = free
 		}
 	}
-	wait := turn.Sub(now)
-	if wait <= patience {
-		t.add(turn)
+	wait := at.Sub(now)
+	if wait <= wish.patience {
+		t.add(turn{at, wish.name})
 	}
 	return wait
 }
 
 // note records a turn that was given elsewhere.
-func (t *turns) note(turn time.Time) {
+func (t *turns) note(given turn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.add(turn)
+	t.add(given)
 }
 
-func (t *turns) add(turn time.Time) {
+// add adds a turn, in the place of the one that had its name.
+func (t *turns) add(given turn) {
 	if t.keep == 0 {
 		return
 	}
+	t.given = slices.DeleteFunc(t.given, func(old turn) bool { return old.name == given.name })
 	if len(t.given) == t.keep {
 		t.given = append(t.given[:0], t.given[1:]...)
 	}
-	t.given = append(t.given, turn)
+	t.given = append(t.given, given)
+}
+
+// counting returns the turns that still count at now, oldest first.
+func (t *turns) counting(now time.Time) []turn {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(t.given), func(given turn) bool { return !given.at.After(now.Add(-t.window())) })
+}
+
+// latest returns the latest turn but for the one named, if it still counts at now; else one without a name.
+func (t *turns) latest(now time.Time, but string) turn {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, given := range slices.Backward(t.given) {
+		if given.name != but && given.at.After(now.Add(-t.window())) {
+			return given
+		}
+	}
+	return turn{}
 }
 
 // heard notes how many turns of the current window the fleet has taken, this process included.
@@ -70,26 +107,30 @@ func (t *turns) heard(now time.Time, fleet int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.heardAt, t.fleet, t.us = now, fleet, 0
-	for _, turn := range t.given {
-		if turn.After(now.Add(-t.per - slackOf(t.per))) {
+	for _, given := range t.given {
+		if given.at.After(now.Add(-t.window())) {
 			t.us++
 		}
 	}
 }
 
-// share returns how many requests of a window are this process's own while the fleet is out of sight: an equal part of
-// what was left, and once that window is over, of everything. It rounds down: what is left over belongs to nobody; but
-// it is never nothing, which would be no limit.
-func (t *turns) share(now time.Time, requests, replicas int) int {
+// reserveAlone is reserve while the fleet is out of sight, of which so many replicas share the requests of a window. This
+// one's are an equal part of what was left, and once that window is over, of everything. It rounds down: what is left over
+// belongs to nobody. But of everything it is never nothing.
+func (t *turns) reserveAlone(now time.Time, requests, replicas int, wish wish) time.Duration {
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	heard, left := t.heardAt.Add(t.window()), t.us+max(requests-t.fleet, 0)/max(replicas, 1)
+	inSight := !t.heardAt.IsZero() && now.Before(heard)
+	t.mu.Unlock()
 	switch {
 	case requests == 0:
-		return 0
-	case !t.heardAt.IsZero() && now.Before(t.heardAt.Add(t.per+slackOf(t.per))):
-		return max(t.us+max(requests-t.fleet, 0)/max(replicas, 1), 1)
+		return t.reserve(now, 0, wish)
+	case inSight && left == 0:
+		return max(heard.Sub(now), wish.patience+1)
+	case inSight:
+		return t.reserve(now, left, wish)
 	}
-	return max(requests/max(replicas, 1), 1)
+	return t.reserve(now, max(requests/max(replicas, 1), 1), wish)
 }
 
 // pause stops the turns for wait, or for longer each time if wait is 0, and returns for how long.

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -25,13 +26,13 @@ func TestTurnsBoundEveryWindow(t *testing.T) {
 		requests := rapid.IntRange(1, 20).Draw(t, "requests")
 		turns, now := newTurns(requests, time.Minute), monday
 		var left []time.Time
-		for range rapid.IntRange(1, 200).Draw(t, "calls") {
+		for i := range rapid.IntRange(1, 200).Draw(t, "calls") {
 			now = now.Add(time.Duration(rapid.IntRange(0, 4000).Draw(t, "passed")) * time.Millisecond)
 			if rapid.IntRange(0, 30).Draw(t, "paused") == 0 {
 				turns.pause(now, time.Duration(rapid.IntRange(0, 3).Draw(t, "wait"))*time.Second)
 			}
 			patience := time.Duration(rapid.IntRange(0, 90).Draw(t, "patience")) * time.Second
-			wait := turns.reserve(now, requests, patience)
+			wait := turns.reserve(now, requests, wish{strconv.Itoa(i), patience})
 			if wait < 0 {
 				t.Fatalf("a wait of %s", wait)
 			}

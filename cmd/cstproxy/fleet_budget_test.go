@@ -90,3 +90,38 @@ func busiest(moments []time.Time, stretch time.Duration) int {
 	}
 	return most
 }
+
+// TestFleetKeepsWithinItsBudgetThoughRedisLosesIt has cold clients ask before Redis dies, while it is dead, and once it is
+// back and knows of no request that left.
+func TestFleetKeepsWithinItsBudgetThoughRedisLosesIt(t *testing.T) {
+	t.Parallel()
+	const rate, early = 30, 15
+	redis := redistest.Start(t)
+	f := startFleet(t, 3, portaltest.Options{}, onRedis(redis), fmt.Sprintf("CSTPROXY_MINT_RATE=%d/m", rate))
+	await(t, "all replicas to know of each other", func() bool { return redis.Do("ZCARD", "cstproxy:{fleet}:replicas") == int64(3) })
+	f.callers(clientIDs("early", early), 1)
+	lasting(t, 1500*time.Millisecond) // so that each has heard how many requests left, and of how many replicas
+
+	tally := &tally{}
+	ask := func(prefix string, lasts time.Duration) {
+		var group sync.WaitGroup
+		end := time.Now().Add(lasts)
+		for i, client := range clientIDs(prefix, 2*rate) {
+			group.Go(func() { f.askUntilServed(i, client, end, tally) })
+		}
+		group.Wait()
+	}
+	redis.Kill()
+	ask("meanwhile", 1500*time.Millisecond)
+	alone := f.portal.Stats().Mints - early
+	redis.Restart()
+	ask("later", 4*time.Second)
+	arrived := len(f.portal.Arrivals(portaltest.Mint))
+	t.Logf("Portal was asked %d times before, %d while Redis was dead, %d in all; %d callers were refused", early, alone, arrived, tally.refused)
+	if arrived > rate || alone == 0 {
+		t.Errorf("Portal was asked %d times within a minute, %d of them while Redis was dead; want at most %d, and some then", arrived, alone, rate)
+	}
+	for _, wrong := range tally.wrong {
+		t.Error(wrong)
+	}
+}

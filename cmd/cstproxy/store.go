@@ -70,13 +70,14 @@ func openRedis(config Config, m *metrics.Metrics, parts cache.ClockParts) (store
 		Client: client, Prefix: config.KeyPrefix, Name: rand.Text(), Log: parts.Log, Clock: clock,
 		Heard: heard(m, well), Lost: tier.Lost,
 	})
+	budget := cache.NewBudget(cache.BudgetParts{
+		Client: client, Prefix: config.KeyPrefix, Replicas: monitor.Replicas, Limits: limits(config), Log: parts.Log,
+	})
 	return store{
-		tokens: tier, leases: shared, registry: shared, budget: cache.NewBudget(cache.BudgetParts{
-			Client: client, Prefix: config.KeyPrefix, Replicas: monitor.Replicas, Limits: limits(config), Log: parts.Log,
-		}),
+		tokens: tier, leases: shared, registry: shared, budget: budget,
 		now: clock.Now, sent: clock.Sent, ping: shared.Ping,
 		look: func(ctx context.Context) { _ = monitor.Look(ctx) },
-		run: together(monitor.Run, func(ctx context.Context) { settle(ctx, tier, well) },
+		run: together(monitor.Run, func(ctx context.Context) { settle(ctx, well, budget.Tell, tier.Settle) },
 			func(ctx context.Context) { changes.Run(ctx, client, config.KeyPrefix) }),
 		close: func() error { return closeRedis(tier, shared) },
 	}, nil
@@ -118,13 +119,15 @@ func closeRedis(tier *cache.Tier, shared *cache.Redis) error {
 }
 
 // settle tells Redis what it could not be told, each time that it is well, until ctx ends.
-func settle(ctx context.Context, tier *cache.Tier, well <-chan struct{}) {
+func settle(ctx context.Context, well <-chan struct{}, tell ...func(context.Context)) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-well:
-			tier.Settle(ctx)
+			for _, what := range tell {
+				what(ctx)
+			}
 		}
 	}
 }
