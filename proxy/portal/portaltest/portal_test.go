@@ -275,6 +275,7 @@ func TestCustodianRoutesNeedThePortalAPIKey(t *testing.T) {
 		"register v1": {"POST", registerV1}, "register v3": {"POST", registerV3},
 		"mint v1": {"POST", mintV1(alice)}, "mint v3": {"POST", mintV3(alice)},
 		"read v1": {"GET", registerV1 + "/" + alice}, "read v3": {"GET", registerV3 + "/" + alice},
+		"list v3": {"GET", registerV3},
 	}
 	for name, route := range routes {
 		for credential, bearer := range map[string]string{

@@ -61,6 +61,7 @@ func TestRateLimitIsAFamilysOwn(t *testing.T) {
 		"mint":     post(portal, mintV3(alice), portaltest.DefaultKey, "{}").Code,
 		"register": post(portal, registerV3, portaltest.DefaultKey, "{}").Code,
 		"read":     send(portal, "GET", registerV3+"/"+alice, portaltest.DefaultKey, "").Code,
+		"list":     list(portal, "").Code,
 	} {
 		if w != http.StatusTooManyRequests {
 			t.Errorf("a third custodian request, %s, gets %d", what, w)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 )
@@ -16,6 +17,7 @@ const (
 	Register Operation = "register" // make a client
 	Mint     Operation = "mint"     // make a session, that is a CST
 	Read     Operation = "read"     // read one client with the Portal API Key
+	List     Operation = "list"     // read some clients, page by page
 	Probe    Operation = "probe"    // GET …/clients/me with a CST
 	Enclave  Operation = "enclave"  // any call to the Enclave MPC API
 	All      Operation = "all"
@@ -25,6 +27,7 @@ var families = map[Operation]family{
 	Register: custodianAPI,
 	Mint:     custodianAPI,
 	Read:     custodianAPI,
+	List:     custodianAPI,
 	Probe:    clientsAPI,
 	Enclave:  enclaveAPI,
 }
@@ -33,6 +36,7 @@ var families = map[Operation]family{
 type call struct {
 	bearer   string
 	clientID string
+	query    url.Values
 	body     []byte
 	at       time.Time
 }
@@ -54,6 +58,7 @@ func (p *Portal) newRoutes() *http.ServeMux {
 		"POST /api/v3/custodians/me/clients/{id}/sessions")
 	handle(Read, withKey((*Portal).readLeaky), "GET /api/v1/custodians/clients/{id}")
 	handle(Read, withKey((*Portal).read), "GET /api/v3/custodians/me/clients/{id}")
+	handle(List, withKey((*Portal).list), "GET /api/v3/custodians/me/clients")
 	handle(Probe, withToken((*Portal).probe),
 		"GET /api/v1/clients/me", "GET /api/v2/clients/me", "GET /api/v3/clients/me")
 	handle(Enclave, withToken((*Portal).execute),
@@ -90,7 +95,7 @@ func (p *Portal) handler(operation Operation, w work) http.HandlerFunc {
 // only from then on.
 func readCall(r *http.Request) (call, error) {
 	body, err := io.ReadAll(r.Body)
-	return call{bearer: bearer(r), clientID: r.PathValue("id"), body: body}, err
+	return call{bearer: bearer(r), clientID: r.PathValue("id"), query: r.URL.Query(), body: body}, err
 }
 
 func bearer(r *http.Request) string {

@@ -11,11 +11,13 @@ import (
 type ledger struct {
 	idleTTL, refreshWindow time.Duration
 	clients                map[string]*client // id → client
+	listed                 []*client          // the same, oldest first
 	tokens                 map[string]*token  // CST → what is known of it; killed ones are gone
 }
 
 type client struct {
 	id                  string
+	place               int // in ledger.listed
 	apiKey              string
 	isAccountAbstracted bool
 	tokens              []string
@@ -31,8 +33,9 @@ type token struct {
 func (l *ledger) add(id string) *client {
 	c, known := l.clients[id]
 	if !known {
-		c = &client{id: id, apiKey: randomSecret()}
+		c = &client{id: id, place: len(l.listed), apiKey: randomSecret()}
 		l.clients[id] = c
+		l.listed = append(l.listed, c)
 	}
 	return c
 }
