@@ -14,10 +14,12 @@ import (
 	"github.com/cstproxy/cstproxy/proxy/session"
 )
 
-// Pauses that Portal did not ask for in so many seconds grow from the first to the longest.
+// Pauses that Portal did not ask for in so many seconds grow from the first to the longest. What leaves after one is
+// within the budget anyway, so the longest need not spare Portal: it is short enough for the fleet to be back within
+// 5 s of Portal. One that Portal names lasts as it says.
 const (
 	firstPause   = time.Second
-	longestPause = time.Minute
+	longestPause = 4 * time.Second
 )
 
 var (
