@@ -105,7 +105,7 @@ func (m *Metrics) start() {
 			m.loads.WithLabelValues(tier, result)
 		}
 	}
-	for _, operation := range []string{mint, register, probe} {
+	for _, operation := range []string{mint, register, probe, key} {
 		m.attemptDuration.WithLabelValues(operation)
 		for _, outcome := range outcomes() {
 			m.attempts.WithLabelValues(operation, outcome)

@@ -13,6 +13,7 @@ const (
 	mint     = "mint"
 	register = "register"
 	probe    = "probe"
+	key      = "key" // to say whether it accepts the Portal API Key
 )
 
 const succeeded = "ok"
@@ -105,6 +106,16 @@ func (p timedPortal) Register(ctx context.Context, registration session.Registra
 	token, err := p.next.Register(ctx, registration)
 	p.metrics.attempted(register, sent, err)
 	return token, err
+}
+
+// KeyChecks counts and times next, one request that asks whether Portal accepts the Portal API Key.
+func (m *Metrics) KeyChecks(next func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		sent := time.Now()
+		err := next(ctx)
+		m.attempted(key, sent, err)
+		return err
+	}
 }
 
 func (m *Metrics) attempted(operation string, sent time.Time, err error) {

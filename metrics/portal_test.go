@@ -81,6 +81,36 @@ func TestAttemptsAreCountedAndTimed(t *testing.T) {
 	}
 }
 
+func TestKeyChecksAreCountedAndTimed(t *testing.T) {
+	t.Parallel()
+	for outcome, want := range map[string]error{
+		"ok": nil, "unauthorized": session.ErrPortalUnauthorized, "rate_limited": session.ErrPortalRateLimited,
+		"unavailable": session.ErrPortalUnavailable, "timeout": session.ErrPortalTimeout,
+		"bad_response": session.ErrPortalBadResponse, "error": context.Canceled,
+	} {
+		t.Run(outcome, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				m := metrics.New(parts())
+				check := m.KeyChecks(func(context.Context) error {
+					time.Sleep(1500 * time.Millisecond)
+					return want
+				})
+				act := func() {
+					if err := check(t.Context()); !errors.Is(err, want) {
+						t.Errorf("it returns %v, want %v", err, want)
+					}
+				}
+				wantChanges(t, m, act, map[string]float64{
+					`portal_requests_total{operation="key",outcome="` + outcome + `"}`: 1,
+					`portal_request_duration_seconds_count{operation="key"}`:           1,
+					`portal_request_duration_seconds_sum{operation="key"}`:             1.5,
+				})
+			})
+		})
+	}
+}
+
 func TestMintsAreCountedByReason(t *testing.T) {
 	t.Parallel()
 	for _, reason := range session.Reasons() {

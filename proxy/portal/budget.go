@@ -50,6 +50,17 @@ func (p *Paced) Probe(ctx context.Context, token session.Token) error {
 	return p.heed(ctx, session.ClassProbe, p.next.Probe(ctx, token))
 }
 
+// KeyCheck wraps a check of the Portal API Key, which shares the turns of mints. It never waits for one: nothing but the
+// blame depends on it.
+func (p *Paced) KeyCheck(next KeyCheck) KeyCheck {
+	return func(ctx context.Context) error {
+		if err := p.budget.Wait(ctx, session.ClassMint, 0); err != nil {
+			return err
+		}
+		return p.heed(ctx, session.ClassMint, next(ctx))
+	}
+}
+
 // heed pauses the fleet if Portal said that it was too much.
 func (p *Paced) heed(ctx context.Context, class session.Class, err error) error {
 	if errors.Is(err, session.ErrPortalRateLimited) {

@@ -6,7 +6,7 @@
 //  1. An answer is used only if it is whole: a 2xx of at most 64 KiB of JSON, for the client that was asked about.
 //  2. Portal's permanent clientApiKey is never decoded, and no text of an answer is in an error.
 //  3. No redirect is followed, and no proxy taken from the environment: the key goes to the configured host only.
-//  4. Registering is never repeated; minting and probing once at most ([Retry]). Only a probe, which changes nothing, may
+//  4. Registering is never repeated; minting and probing once at most ([Retry]). Only a read, which changes nothing, may
 //     be sent anew by net/http, when it met a kept connection that was dead.
 package portal
 
@@ -15,6 +15,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -174,17 +175,22 @@ func (c *Client) do(ctx context.Context, r request) ([]byte, error) {
 	if len(r.body) > 0 {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	sent := time.Now()
 	answer, err := c.transport.RoundTrip(req)
 	if err != nil {
 		return nil, broken(ctx, err)
 	}
 	defer func() { _ = answer.Body.Close() }()
-	return readBody(ctx, answer, r.operation)
+	body, err := readBody(ctx, answer, r.operation)
+	if errors.Is(err, session.ErrPortalUnauthorized) {
+		err = &keyError{error: err, key: r.key, sent: sent}
+	}
+	return body, err
 }
 
 func readBody(ctx context.Context, answer *http.Response, operation operation) ([]byte, error) {
-	if err := refusal(operation, answer); err != nil {
-		// Read on, so that the connection can serve again; Close ends one that is not done by then.
+	if err := refusal(operation, answer); err != nil || operation == check {
+		// The status says it all. Read on, so that the connection can serve again; Close ends one that is not done by then.
 		_, _ = io.CopyN(io.Discard, answer.Body, maxAnswer)
 		return nil, err
 	}

@@ -38,6 +38,10 @@ func TestRequestsAreWhatPortalDocuments(t *testing.T) {
 		}
 	}
 	probe := func(c *portal.Client) error { return c.Probe(t.Context(), held) }
+	list := arrival{Method: "GET", URI: "/api/v3/custodians/me/clients?take=1", Proto: "HTTP/1.1", Header: http.Header{
+		"Authorization": {key}, "Accept": {"application/json"}, "User-Agent": {"cstproxy/test"},
+	}}
+	check := func(c *portal.Client) error { return c.CheckKey(t.Context()) }
 	for name, tc := range map[string]struct {
 		paths portal.Paths
 		ask   func(*portal.Client) error
@@ -59,6 +63,8 @@ func TestRequestsAreWhatPortalDocuments(t *testing.T) {
 		},
 		"v1 probes where no clientApiKey is answered": {portal.V1, probe, whoAmI},
 		"v3 probes there too":                         {portal.V3, probe, whoAmI},
+		"v1 checks the key by v3's list":              {portal.V1, check, list},
+		"v3 checks the key by its list":               {portal.V3, check, list},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -114,6 +114,7 @@ func TestConnectionOutlivesFailures(t *testing.T) {
 						t.Error("the mint succeeded")
 					}
 				}
+				_ = c.CheckKey(t.Context())
 			}
 			if n := conns.Load(); n != 1 {
 				t.Errorf("%d connections", n)

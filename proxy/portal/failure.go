@@ -20,6 +20,7 @@ const (
 	mint operation = iota
 	register
 	probe
+	check
 )
 
 // Bounds of a Retry-After: less is noise, more would outlast the trouble.

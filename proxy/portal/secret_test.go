@@ -23,8 +23,8 @@ const canary = "canary"
 
 const poisoned = `{"error":"canary-error","id":"canary-id","clientSessionToken":"canary-token","clientApiKey":"canary-api-key"}`
 
-func TestNoErrorHoldsASecret(t *testing.T) {
-	t.Parallel()
+// poisons are answers with a canary wherever there is room for one.
+func poisons() map[string]http.Handler {
 	whole := func(head, body string) http.Handler {
 		return hangUp(fmt.Sprintf("HTTP/1.1 %s\r\nX-Canary: canary-header\r\nContent-Length: %d\r\n\r\n%s", head, len(body), body))
 	}
@@ -56,7 +56,12 @@ func TestNoErrorHoldsASecret(t *testing.T) {
 	for _, status := range []int{300, 307, 400, 401, 403, 404, 408, 409, 410, 422, 425, 429, 500, 502, 503, 504} {
 		handlers[fmt.Sprint("status ", status)] = whole(fmt.Sprintf("%d canary-reason", status), poisoned)
 	}
-	for name, handler := range handlers {
+	return handlers
+}
+
+func TestNoErrorHoldsASecret(t *testing.T) {
+	t.Parallel()
+	for name, handler := range poisons() {
 		for operation, ask := range operations {
 			t.Run(name+" to "+string(operation), func(t *testing.T) {
 				t.Parallel()
@@ -74,6 +79,19 @@ func TestNoErrorHoldsASecret(t *testing.T) {
 				wantNoSecret(t, err)
 			})
 		}
+	}
+}
+
+func TestNoErrorOfACheckOfTheKeyHoldsASecret(t *testing.T) {
+	t.Parallel()
+	for name, handler := range poisons() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newClient(t, serve(t, handler).URL, within(time.Second), func(p *portal.Parts) {
+				p.Key = func() session.Secret { return session.NewSecret("canary-portal-api-key") }
+			})
+			wantNoSecret(t, c.CheckKey(t.Context()))
+		})
 	}
 }
 
