@@ -39,7 +39,7 @@ func wire(config Config, log *slog.Logger, local func() time.Time) (*application
 	a.portal = newPortal(config, key)
 	a.broker = session.NewBroker(session.Parts{
 		Store: a.store.tokens, Leaser: a.store.leases, Registry: a.store.registry,
-		Portal:    a.metrics.Mints(guarded(a.metrics.PortalAttempts(a.portal), a.store.budget, key)),
+		Portal:    a.metrics.Mints(a.guarded(key)),
 		Lifetime:  life,
 		StoreDown: session.StoreDown(config.RedisDown),
 		Deadline:  flightDeadline(config),
@@ -56,9 +56,14 @@ func wire(config Config, log *slog.Logger, local func() time.Time) (*application
 }
 
 // guarded wraps what asks Portal: each attempt within the budget, a retry of it, and nothing that is sure to be refused.
-func guarded(attempts session.Portal, budget session.Budget, key *portalKey) session.Portal {
+func (a *application) guarded(key *portalKey) session.Portal {
+	paced := portal.NewPaced(a.metrics.PortalAttempts(a.portal), a.store.budget)
 	return portal.NewGuard(portal.GuardParts{
-		Next: portal.NewRetry(portal.NewPaced(attempts, budget)), Budget: budget, Refused: key.reread, Now: time.Now,
+		Next:     portal.NewRetry(paced),
+		CheckKey: paced.KeyCheck(a.metrics.KeyChecks(a.portal.CheckKey)),
+		Budget:   a.store.budget,
+		Key:      key.current,
+		Refused:  key.reread,
 	})
 }
 

@@ -11,35 +11,40 @@ import (
 )
 
 const (
-	// keyTrouble is how many clients in a row must be refused before it is the key that is bad. Portal does not say how
-	// it answers for a client that it does not know: perhaps as for a bad key.
-	keyTrouble = 3
 	// unknownFor is how long a client that Portal does not know is remembered: long enough to make a hot loop cheap,
 	// short enough for one that is registered in that moment.
 	unknownFor = 10 * time.Second
+	// doubtFor is how long a client is remembered whose refusal may be the key's: short enough to be served again within
+	// 5 s of the key's being well.
+	doubtFor = 2 * time.Second
 	// mostUnknown bounds what is remembered.
 	mostUnknown = 10_000
 )
 
 // GuardParts is what a [Guard] is made of. Every field is required.
 type GuardParts struct {
-	Next   session.Portal
-	Budget session.Budget
-	// Refused is called when Portal refuses the Portal API Key: it may have been replaced.
+	Next session.Portal
+	// CheckKey asks about the key in use.
+	CheckKey KeyCheck
+	Budget   session.Budget
+	// Key returns the Portal API Key of the moment: the one that Next and CheckKey use.
+	Key func() session.Secret
+	// Refused is called when Portal refuses the Portal API Key, before anything is concluded from it: the key may have
+	// been replaced. When it returns, Key returns the one to use from now on.
 	Refused func()
-	Now     func() time.Time
 }
 
 // Guard wraps a [session.Portal] so that what is sure to be refused is not asked: a client that Portal just did not
-// know, and anything at all for a growing pause while it refuses the Portal API Key.
+// know, and anything at all for a growing pause while it refuses the Portal API Key. Portal does not say how it answers
+// for a client that it does not know: perhaps as for a bad key. So where it refuses a mint, and has not accepted the key
+// since, the Guard asks about the key itself.
 type Guard struct {
 	parts GuardParts
+	judge *judge
 
 	mu sync.Mutex
 	// unknown :: client -> what Portal said, and until when it counts
 	unknown map[session.ClientID]refused
-	// inARow are the clients that were refused since the last that was not.
-	inARow map[session.ClientID]bool
 }
 
 type refused struct {
@@ -49,19 +54,29 @@ type refused struct {
 
 // NewGuard returns a Guard made of parts.
 func NewGuard(parts GuardParts) *Guard {
-	return &Guard{parts: parts, unknown: map[session.ClientID]refused{}, inARow: map[session.ClientID]bool{}}
+	return &Guard{parts: parts, judge: &judge{parts: parts}, unknown: map[session.ClientID]refused{}}
 }
 
-// Mint implements [session.Portal].
+// Mint implements [session.Portal]. A mint that was refused with a key that is no longer in use is repeated at once.
 func (g *Guard) Mint(ctx context.Context, client session.ClientID, reason session.Reason) (session.Token, error) {
 	if err := g.remembered(client); err != nil {
 		return session.Token{}, err
 	}
+	if err := g.judge.admit(ctx); err != nil {
+		return session.Token{}, err
+	}
+	token, err := g.mint(ctx, client, reason)
+	if refusal, ok := errors.AsType[*keyError](err); ok && g.judge.replaced(refusal) {
+		token, err = g.mint(ctx, client, reason)
+	}
+	return token, g.learn(ctx, client, err)
+}
+
+func (g *Guard) mint(ctx context.Context, client session.ClientID, reason session.Reason) (session.Token, error) {
+	begun := g.judge.begin()
 	token, err := g.parts.Next.Mint(ctx, client, reason)
-	g.learn(ctx, client, err)
-	if errors.Is(err, session.ErrPortalRateLimited) && g.keyIsBad() {
-		// It is not the budget that is spent: the pause is for the key.
-		return session.Token{}, fmt.Errorf("%w: asked again in %s", session.ErrPortalUnauthorized, session.RetryAfter(err))
+	if err == nil {
+		g.judge.acquit(begun)
 	}
 	return token, err
 }
@@ -71,18 +86,53 @@ func (g *Guard) Probe(ctx context.Context, token session.Token) error {
 	return g.parts.Next.Probe(ctx, token)
 }
 
-// Register implements [session.Portal].
+// Register implements [session.Portal]. A refusal is the key's, since there is no client yet.
 func (g *Guard) Register(ctx context.Context, registration session.Registration) (session.Token, error) {
+	if err := g.judge.admit(ctx); err != nil {
+		return session.Token{}, err
+	}
+	begun := g.judge.begin()
 	token, err := g.parts.Next.Register(ctx, registration)
-	g.learn(ctx, "", err) // no client's id is empty
+	if err == nil {
+		g.judge.acquit(begun)
+	}
+	if refusal, ok := errors.AsType[*keyError](err); ok {
+		g.judge.convict(ctx, refusal)
+	}
 	return token, err
+}
+
+// learn remembers what a mint tells about its client, and returns what to tell the caller.
+func (g *Guard) learn(ctx context.Context, client session.ClientID, err error) error {
+	refusal, ok := errors.AsType[*keyError](err)
+	switch {
+	case ok:
+		return g.judged(ctx, client, refusal)
+	case errors.Is(err, session.ErrClientNotFound):
+		g.remember(client, err, unknownFor)
+	}
+	return g.judge.named(err)
+}
+
+// judged tells a client that is refused from a key that is. Of the client of a bad key nothing is remembered: it is to
+// be served as soon as the key is well.
+func (g *Guard) judged(ctx context.Context, client session.ClientID, refusal *keyError) error {
+	err := fmt.Errorf("mint: %w", refusal)
+	switch g.judge.blame(ctx, refusal) {
+	case onClient:
+		err = fmt.Errorf("mint: %w: it is refused, and the key is not", session.ErrClientNotFound)
+		g.remember(client, err, unknownFor)
+	case onNobody:
+		g.remember(client, err, doubtFor)
+	}
+	return err
 }
 
 func (g *Guard) remembered(client session.ClientID) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	known, ok := g.unknown[client]
-	left := known.until.Sub(g.parts.Now())
+	left := time.Until(known.until)
 	switch {
 	case !ok:
 		return nil
@@ -93,51 +143,15 @@ func (g *Guard) remembered(client session.ClientID) error {
 	return &session.RetryError{After: left, Err: known.err}
 }
 
-func (g *Guard) learn(ctx context.Context, client session.ClientID, err error) {
-	switch {
-	case err == nil:
-		g.accepted()
-	case errors.Is(err, session.ErrClientNotFound):
-		g.remember(client, err)
-	case errors.Is(err, session.ErrPortalUnauthorized):
-		g.remember(client, err)
-		g.parts.Refused()
-		if g.refusedInARow(client) >= keyTrouble {
-			g.parts.Budget.Pause(ctx, session.ClassMint, 0)
-		}
-	}
-}
-
-func (g *Guard) accepted() {
+func (g *Guard) remember(client session.ClientID, err error, lasting time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	clear(g.inARow)
-}
-
-func (g *Guard) keyIsBad() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return len(g.inARow) >= keyTrouble
-}
-
-func (g *Guard) refusedInARow(client session.ClientID) int {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if len(g.inARow) < keyTrouble {
-		g.inARow[client] = true
-	}
-	return len(g.inARow)
-}
-
-func (g *Guard) remember(client session.ClientID, err error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	now := g.parts.Now()
+	now := time.Now()
 	if len(g.unknown) >= mostUnknown {
 		g.forgetOld(now)
 	}
 	if len(g.unknown) < mostUnknown {
-		g.unknown[client] = refused{err: err, until: now.Add(unknownFor)}
+		g.unknown[client] = refused{err: err, until: now.Add(lasting)}
 	}
 }
 
