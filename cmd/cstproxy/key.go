@@ -4,22 +4,26 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/cstproxy/cstproxy/proxy/session"
 )
 
-// rereadEvery is how often a refused key is looked for anew.
-const rereadEvery = 10 * time.Second
+// rereadEvery is how often a refused key is looked for anew: as often as a pause for it may end.
+const rereadEvery = time.Second
 
 // portalKey is the Portal API Key, which may come from a file that is replaced while the proxy runs.
 type portalKey struct {
 	file string
 	log  *slog.Logger
 	key  atomic.Pointer[session.Secret]
-	// next is the Unix time in ns before which the file is not read again.
-	next atomic.Int64
+
+	// reading lets who comes meanwhile wait for what is read.
+	reading sync.Mutex
+	// next is when the file may be read again.
+	next time.Time
 }
 
 func newPortalKey(config Config, log *slog.Logger) *portalKey {
@@ -32,10 +36,13 @@ func (k *portalKey) current() session.Secret { return *k.key.Load() }
 
 // reread takes the key that the file holds now, since Portal refuses the one in use. What is no key leaves that one.
 func (k *portalKey) reread() {
-	now, next := time.Now().UnixNano(), k.next.Load()
-	if k.file == "" || now < next || !k.next.CompareAndSwap(next, now+int64(rereadEvery)) {
+	k.reading.Lock()
+	defer k.reading.Unlock()
+	now := time.Now()
+	if k.file == "" || now.Before(k.next) {
 		return
 	}
+	k.next = now.Add(rereadEvery)
 	content, err := os.ReadFile(k.file)
 	if err != nil {
 		k.log.Error("Portal API Key not read again", "error", err)
