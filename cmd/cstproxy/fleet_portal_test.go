@@ -1,9 +1,13 @@
 package main
 
 import (
+	"cmp"
+	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,50 +20,63 @@ import (
 // trouble is what Portal does wrong, and what a cold client is told.
 type trouble struct {
 	fault portaltest.Fault
-	code  string
-	// cold is how many clients ask meanwhile: fewer where each of them makes the fleet hold off for longer.
+	// codes are what it may be told.
+	codes []string
+	// cold is how many clients ask meanwhile; 0 is 30.
 	cold int
-	// stranger: who is refused is remembered for a while, so that it is another client that sees Portal well again.
-	stranger bool
 }
 
 func TestFleetRidesOutATroubledPortal(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
+	status := func(status int) portaltest.Fault { return portaltest.Fault{Kind: portaltest.Status, Status: status} }
+	unavailable, unusable := []string{"portal_unavailable"}, []string{"portal_bad_response"}
+	// A replica that only hears of the pause does not hear what it is for.
+	refused := []string{"portal_unauthorized", "portal_rate_limited"}
 	for name, tt := range map[string]trouble{
-		"5xx":                     {portaltest.Fault{Kind: portaltest.Status, Status: 503}, "portal_unavailable", 30, false},
-		"reset":                   {portaltest.Fault{Kind: portaltest.Reset}, "portal_unavailable", 30, false},
-		"lost":                    {portaltest.Fault{Kind: portaltest.Lost}, "portal_unavailable", 30, false},
-		"hang":                    {portaltest.Fault{Kind: portaltest.Hang}, "portal_timeout", 30, false},
-		"garbage":                 {portaltest.Fault{Kind: portaltest.Garbage}, "portal_bad_response", 30, false},
-		"huge":                    {portaltest.Fault{Kind: portaltest.Huge}, "portal_bad_response", 10, false},
-		"another client":          {portaltest.Fault{Kind: portaltest.WrongID}, "portal_bad_response", 30, false},
-		"no token":                {portaltest.Fault{Kind: portaltest.NoToken}, "portal_bad_response", 30, false},
-		"too many, come back":     {portaltest.Fault{Kind: portaltest.Status, Status: 429, RetryAfter: "2"}, "portal_rate_limited", 30, false},
-		"too many":                {portaltest.Fault{Kind: portaltest.Status, Status: 429}, "portal_rate_limited", 30, false},
-		"the key is refused":      {portaltest.Fault{Kind: portaltest.Status, Status: 401}, "portal_unauthorized", 1, true},
-		"the custodian is barred": {portaltest.Fault{Kind: portaltest.Status, Status: 403}, "portal_unauthorized", 1, true},
+		"408":                     {fault: status(408), codes: unavailable},
+		"500":                     {fault: status(500), codes: unavailable},
+		"502":                     {fault: status(502), codes: unavailable},
+		"503":                     {fault: status(503), codes: unavailable},
+		"504":                     {fault: status(504), codes: unavailable},
+		"reset":                   {fault: portaltest.Fault{Kind: portaltest.Reset}, codes: unavailable},
+		"lost":                    {fault: portaltest.Fault{Kind: portaltest.Lost}, codes: unavailable},
+		"hang":                    {fault: portaltest.Fault{Kind: portaltest.Hang}, codes: []string{"portal_timeout"}},
+		"redirect":                {fault: portaltest.Fault{Kind: portaltest.Redirect}, codes: unusable},
+		"garbage":                 {fault: portaltest.Fault{Kind: portaltest.Garbage}, codes: unusable},
+		"huge":                    {fault: portaltest.Fault{Kind: portaltest.Huge}, codes: unusable, cold: 10},
+		"another client":          {fault: portaltest.Fault{Kind: portaltest.WrongID}, codes: unusable},
+		"no token":                {fault: portaltest.Fault{Kind: portaltest.NoToken}, codes: unusable},
+		"too many, come back":     {fault: portaltest.Fault{Kind: portaltest.Status, Status: 429, RetryAfter: "2"}, codes: []string{"portal_rate_limited"}},
+		"too many":                {fault: status(429), codes: []string{"portal_rate_limited"}},
+		"the key is refused":      {fault: status(401), codes: refused},
+		"the custodian is barred": {fault: status(403), codes: refused},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := startFleet(t, 2, portaltest.Options{}, unlimited(onRedis(redis), "CSTPROXY_PORTAL_TIMEOUT=500ms",
-				"CSTPROXY_KEY_PREFIX="+strings.NewReplacer(" ", "-", ",", "").Replace(name))...)
-			f.rideOut(tt)
+			startTroubled(t, redis, name).rideOut(tt)
 		})
 	}
+}
+
+// startTroubled starts a fleet for a test of that name.
+func startTroubled(t *testing.T, redis *redistest.Server, name string) *fleet {
+	t.Helper()
+	return startFleet(t, 2, portaltest.Options{}, unlimited(onRedis(redis), "CSTPROXY_PORTAL_TIMEOUT=500ms",
+		"CSTPROXY_KEY_PREFIX="+strings.NewReplacer(" ", "-", ",", "").Replace(name))...)
 }
 
 // rideOut has clients come while Portal is in trouble, and sees it well again.
 func (f *fleet) rideOut(tt trouble) {
 	f.t.Helper()
 	const recovery = 5 * time.Second
-	warm, cold := clientIDs("warm", 10), clientIDs("cold", tt.cold)
+	warm, cold := clientIDs("warm", 10), clientIDs("cold", cmp.Or(tt.cold, 30))
 	before := f.warm(warm)
 	f.portal.ResetCounters()
 	f.portal.Inject(portaltest.All, tt.fault)
 
 	pace := f.fetches(warm, 2, 20*time.Millisecond)
-	f.expectRefused(cold, tt.code)
+	f.expectRefused(cold, tt.codes...)
 	asked := f.portal.Stats().Requests
 	if demand := len(cold); asked*10 > demand*11 {
 		f.t.Errorf("Portal was asked %d times for %d clients", asked, demand)
@@ -69,9 +86,6 @@ func (f *fleet) rideOut(tt trouble) {
 
 	f.portal.ClearFaults()
 	well := time.Now()
-	if tt.stranger {
-		cold = clientIDs("stranger", 2)
-	}
 	for i, client := range cold {
 		await(f.t, client+" to be served", func() bool { _, err := f.replica(i).fetch(client, ""); return err == nil })
 	}
@@ -87,11 +101,15 @@ func (f *fleet) rideOut(tt trouble) {
 	}
 }
 
-// expectRefused has cold clients ask, a few at a time, of whom each must be told the code before its deadline.
-func (f *fleet) expectRefused(clients []string, code string) {
+// expectRefused has cold clients ask, a few at a time, of whom each must be told one of the codes before its deadline, and
+// somebody the first.
+func (f *fleet) expectRefused(clients []string, codes ...string) {
 	f.t.Helper()
 	const deadline = 1500 * time.Millisecond // two attempts of 500 ms, and what a busy machine adds
-	var group errgroup.Group
+	var (
+		group errgroup.Group
+		told  = make([]string, len(clients))
+	)
 	group.SetLimit(10)
 	for i, client := range clients {
 		group.Go(func() error {
@@ -103,11 +121,76 @@ func (f *fleet) expectRefused(clients []string, code string) {
 			if took := time.Since(began); took > deadline {
 				f.t.Errorf("%s waited %s for %d: %s", client, took, got.status, got.body)
 			}
-			if !strings.Contains(string(got.body), `"code":"`+code+`"`) {
-				return fmt.Errorf("%s got %d, want %s: %s", client, got.status, code, got.body)
+			var problem struct {
+				Code      string
+				Retryable bool
 			}
-			if retryable := strings.Contains(string(got.body), `"retryable":true`); retryable != (got.header.Get("Retry-After") != "") {
+			if err := json.Unmarshal(got.body, &problem); err != nil || !slices.Contains(codes, problem.Code) {
+				return fmt.Errorf("%s got %d, want %q: %s", client, got.status, codes, got.body)
+			}
+			told[i] = problem.Code
+			if problem.Retryable != (got.header.Get("Retry-After") != "") {
 				return fmt.Errorf("%s got Retry-After %q with: %s", client, got.header.Get("Retry-After"), got.body)
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		f.t.Error(err)
+	} else if !slices.Contains(told, codes[0]) {
+		f.t.Errorf("nobody was told %s: %q", codes[0], told)
+	}
+}
+
+func TestFleetRidesOutASlowPortal(t *testing.T) {
+	t.Parallel()
+	f := startTroubled(t, redistest.Start(t), "slow")
+	warm := clientIDs("warm", 10)
+	f.warm(warm)
+	f.portal.Inject(portaltest.All, portaltest.Fault{Latency: 200 * time.Millisecond})
+	pace := f.fetches(warm, 2, 10*time.Millisecond)
+	f.expectServed(clientIDs("cold", 30))
+	lasting(t, time.Second)
+	pace.expectNoFailure(t)
+}
+
+// Portal may answer for a client that it does not know as it does for a bad key. That must be nobody else's trouble.
+func TestFleetRidesOutUnknownClients(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t)
+	for _, status := range []int{401, 403} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			t.Parallel()
+			f := startTroubled(t, redis, fmt.Sprint("unknown", status))
+			warm, cold := clientIDs("warm", 10), clientIDs("cold", 30)
+			f.warm(warm)
+			for _, client := range cold {
+				f.portal.AddClient(client)
+			}
+			f.portal.Set(func(b *portaltest.Behavior) { b.AnyClient, b.UnknownClientStatus = false, status })
+			pace := f.fetches(warm, 2, 10*time.Millisecond)
+			var known sync.WaitGroup
+			known.Go(func() { f.expectServed(cold) })
+			f.expectRefused(clientIDs("unknown", 50), "client_not_found")
+			known.Wait()
+			lasting(t, time.Second)
+			pace.expectNoFailure(t)
+			if n := f.portal.Stats().Unauthorized; n != 0 {
+				t.Errorf("Portal refused the key %d times", n)
+			}
+		})
+	}
+}
+
+// expectServed has cold clients ask, a few at a time, of whom each must get a token.
+func (f *fleet) expectServed(clients []string) {
+	f.t.Helper()
+	var group errgroup.Group
+	group.SetLimit(10)
+	for i, client := range clients {
+		group.Go(func() error {
+			if _, err := f.replica(i).fetch(client, ""); err != nil {
+				return fmt.Errorf("fetch %s: %w", client, err)
 			}
 			return nil
 		})
