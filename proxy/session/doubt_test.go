@@ -186,8 +186,8 @@ func TestTokenOfTwoMintsAtOnceIsAskedForBeforeItIsServed(t *testing.T) {
 				one, two := make(chan got, 1), make(chan got, 1)
 				go func() { one <- w.ask(t.Context(), session.Need{}) }()
 				time.Sleep(500 * time.Millisecond)
-				w.Broker = w.replica()
-				go func() { two <- w.ask(t.Context(), session.Need{}) }()
+				other := &world{Broker: w.replica()}
+				go func() { two <- other.ask(t.Context(), session.Need{}) }()
 				time.Sleep(100 * time.Millisecond)
 				w.store.Break(nil)
 				for _, g := range []got{<-one, <-two} {
