@@ -27,12 +27,9 @@ var (
 	turnSource string
 	//go:embed pause.lua
 	pauseSource string
-	//go:embed told.lua
-	toldSource string
 
 	turnScript  = redis.NewScript(turnSource)
 	pauseScript = redis.NewScript(pauseSource)
-	toldScript  = redis.NewScript(toldSource)
 )
 
 // Limit is how many requests may leave in any stretch of time as long as Per. The zero Limit is none.
@@ -60,12 +57,6 @@ type Budget struct {
 	alone map[session.Class]*turns
 }
 
-// tellTime is how long all replicas have to tell of their turns, once it shows that Redis lost some.
-const tellTime = monitorEvery + 200*time.Millisecond
-
-// errNotTold: Redis does not know of a turn that this replica took.
-var errNotTold = errors.New("a turn is not known")
-
 // errOddAnswer: whatever answers is not the script.
 var errOddAnswer = errors.New("it answered with something else")
 
@@ -83,20 +74,20 @@ func (b *Budget) Wait(ctx context.Context, class session.Class, patience time.Du
 	end, name := time.Now().Add(patience), rand.Text()
 	for {
 		left := max(time.Until(end), 0)
-		wait, err := b.reserve(ctx, class, wish{name, left})
+		offer, err := b.reserve(ctx, class, wish{name, left})
 		switch {
 		case err != nil:
 			return err
-		case wait > left:
-			return spent(wait)
-		case wait == 0:
+		case offer.wait > left:
+			return offer.refused()
+		case offer.wait == 0:
 			return nil
 		}
-		switch err := sleep(ctx, wait); {
+		switch err := sleep(ctx, offer.wait); {
 		case errors.Is(err, context.Canceled):
 			return err
 		case err != nil:
-			return spent(wait)
+			return offer.refused()
 		}
 		if b.paused(ctx, class) == 0 {
 			return nil
@@ -105,8 +96,19 @@ func (b *Budget) Wait(ctx context.Context, class session.Class, patience time.Du
 	}
 }
 
-func spent(wait time.Duration) error {
-	return &session.RetryError{After: wait, Err: fmt.Errorf("%w: the next turn is in %s", session.ErrPortalRateLimited, wait)}
+// offer is how long it is until a turn. barred: there is a pause for the key's sake.
+type offer struct {
+	wait   time.Duration
+	barred bool
+}
+
+// refused is the error of who does not take it.
+func (o offer) refused() error {
+	why := session.ErrPortalRateLimited
+	if o.barred {
+		why = session.ErrPortalUnauthorized
+	}
+	return &session.RetryError{After: o.wait, Err: fmt.Errorf("%w: the next turn is in %s", why, o.wait)}
 }
 
 func sleep(ctx context.Context, wait time.Duration) error {
@@ -121,28 +123,28 @@ func sleep(ctx context.Context, wait time.Duration) error {
 }
 
 // reserve takes the next turn of the fleet, or of this replica's share while Redis fails.
-func (b *Budget) reserve(ctx context.Context, class session.Class, wish wish) (time.Duration, error) {
-	requests := b.parts.Limits[class].Requests
+func (b *Budget) reserve(ctx context.Context, class session.Class, wish wish) (offer, error) {
+	requests, turns := b.parts.Limits[class].Requests, b.alone[class]
 	if b.parts.Client == nil {
-		return b.alone[class].reserve(time.Now(), requests, wish), nil
+		return turns.offer(turns.reserve(time.Now(), requests, wish)), nil
 	}
-	wait, err := b.reserveShared(ctx, class, wish)
+	shared, err := b.reserveShared(ctx, class, wish)
 	if errors.Is(err, errNotTold) {
 		if _, err = b.tell(ctx, class, b.alone[class].counting(time.Now())); err == nil {
-			wait, err = b.reserveShared(ctx, class, wish)
+			shared, err = b.reserveShared(ctx, class, wish)
 		}
 	}
 	switch {
 	case err == nil:
-		return wait, nil
+		return shared, nil
 	case errors.Is(ctx.Err(), context.Canceled):
-		return 0, ctx.Err()
+		return offer{}, ctx.Err()
 	}
 	b.parts.Log.WarnContext(ctx, "budget counted by this replica alone", "class", string(class), "error", err)
-	return b.alone[class].reserveAlone(time.Now(), requests, b.parts.Replicas(), wish), nil
+	return turns.offer(turns.reserveAlone(time.Now(), requests, b.parts.Replicas(), wish)), nil
 }
 
-func (b *Budget) reserveShared(ctx context.Context, class session.Class, wish wish) (time.Duration, error) {
+func (b *Budget) reserveShared(ctx context.Context, class session.Class, wish wish) (offer, error) {
 	ctx, cancel := context.WithTimeout(ctx, opTimeout)
 	defer cancel()
 	turns := b.alone[class]
@@ -150,77 +152,50 @@ func (b *Budget) reserveShared(ctx context.Context, class session.Class, wish wi
 		turns.window().Milliseconds(), wish.patience.Milliseconds(), wish.name, turns.latest(time.Now(), wish.name).name).Int64Slice()
 	switch {
 	case err != nil:
-		return 0, fmt.Errorf("reserve a turn: %w", err)
+		return offer{}, fmt.Errorf("reserve a turn: %w", err)
 	case len(answer) == 0:
-		return 0, errNotTold
-	case len(answer) != 2:
-		return 0, fmt.Errorf("reserve a turn: %w", errOddAnswer)
+		return offer{}, errNotTold
+	case len(answer) != 3:
+		return offer{}, fmt.Errorf("reserve a turn: %w", errOddAnswer)
 	}
 	now, wait := time.Now(), time.Duration(answer[0])*time.Millisecond
 	if wait <= wish.patience {
 		turns.note(turn{now.Add(wait), wish.name})
 	}
 	turns.heard(now, int(answer[1]))
-	return wait, nil
-}
-
-// Tell tells Redis of the turns that this replica took while it was away, or that it lost, and hears how many the fleet
-// took. While there is nothing to tell it costs a command for each class.
-func (b *Budget) Tell(ctx context.Context) {
-	for class, limit := range b.parts.Limits {
-		if limit.Requests == 0 {
-			continue
-		}
-		if err := b.tellOf(ctx, class); err != nil {
-			b.parts.Log.WarnContext(ctx, "budget not told", "class", string(class), "error", err)
-		}
-	}
-}
-
-// tellOf tells of the latest turn, and of all if that one was not known.
-func (b *Budget) tellOf(ctx context.Context, class session.Class) error {
-	var latest []turn
-	if given := b.alone[class].latest(time.Now(), ""); given.name != "" {
-		latest = append(latest, given)
-	}
-	missing, err := b.tell(ctx, class, latest)
-	if missing > 0 {
-		_, err = b.tell(ctx, class, b.alone[class].counting(time.Now()))
-	}
-	return err
-}
-
-// tell tells of turns, and returns how many of them were not known.
-func (b *Budget) tell(ctx context.Context, class session.Class, given []turn) (missing int64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, opTimeout)
-	defer cancel()
-	turns, now := b.alone[class], time.Now()
-	told := []any{turns.window().Milliseconds(), tellTime.Milliseconds()}
-	for _, one := range given {
-		told = append(told, now.Sub(one.at).Milliseconds(), one.name)
-	}
-	answer, err := toldScript.Run(ctx, b.parts.Client, b.keys(class), told...).Int64Slice()
-	if err == nil && len(answer) != 2 {
-		err = errOddAnswer
-	}
-	if err != nil {
-		return 0, fmt.Errorf("tell of turns: %w", err)
-	}
-	turns.heard(now, int(answer[0]))
-	return answer[1], nil
+	return offer{wait: wait, barred: answer[2] == 1}, nil
 }
 
 // Pause implements [session.Budget].
 func (b *Budget) Pause(ctx context.Context, class session.Class, wait time.Duration) {
-	paused := b.alone[class].pause(time.Now(), wait)
+	b.pause(ctx, class, pause{wait: wait})
+}
+
+// Bar implements [session.Budget].
+func (b *Budget) Bar(ctx context.Context, class session.Class) {
+	b.pause(ctx, class, pause{reason: keyRefused})
+}
+
+// pause is a stop of requests, for as long as Portal said or longer each time if wait is 0.
+type pause struct {
+	wait   time.Duration
+	reason string
+}
+
+// keyRefused is the reason of a pause for the key's sake.
+const keyRefused = "k"
+
+func (b *Budget) pause(ctx context.Context, class session.Class, p pause) {
+	paused := b.alone[class].pause(time.Now(), p)
 	if b.parts.Client == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), opTimeout)
 	defer cancel()
 	err := pauseScript.Run(ctx, b.parts.Client, []string{b.key(class, "pause"), b.key(class, "strikes")},
-		wait.Milliseconds(), firstPause.Milliseconds(), longestPause.Milliseconds()).Err()
-	b.parts.Log.WarnContext(ctx, "paused", "class", string(class), "seconds", paused.Seconds(), "shared", err == nil)
+		p.wait.Milliseconds(), firstPause.Milliseconds(), longestPause.Milliseconds(), p.reason).Err()
+	b.parts.Log.WarnContext(ctx, "paused", "class", string(class), "seconds", paused.Seconds(), "shared", err == nil,
+		"key_refused", p.reason == keyRefused)
 }
 
 func (b *Budget) paused(ctx context.Context, class session.Class) time.Duration {

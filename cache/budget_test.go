@@ -433,3 +433,35 @@ func TestBudgetHoldsThoughRedisLosesIt(t *testing.T) {
 		})
 	}
 }
+
+func TestWhoIsBarredForTheKeysSakeIsToldSoOnEveryReplica(t *testing.T) {
+	t.Parallel()
+	for name, replicas := range map[string]func(*testing.T) []*cache.Budget{
+		"in a fleet": func(t *testing.T) []*cache.Budget {
+			server := redistest.Start(t)
+			limit := cache.Limit{Requests: 5, Per: hour}
+			return []*cache.Budget{newBudget(t, server.URL(), limit, 2), newBudget(t, server.URL(), limit, 2)}
+		},
+		"alone": func(t *testing.T) []*cache.Budget { return []*cache.Budget{newBudget(t, "", cache.Limit{}, 1)} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			fleet := replicas(t)
+			wantTurn(t, fleet[len(fleet)-1], impatient)
+			fleet[0].Bar(t.Context(), session.ClassMint)
+			for _, budget := range fleet {
+				err := budget.Wait(t.Context(), session.ClassMint, impatient)
+				if !errors.Is(err, session.ErrPortalUnauthorized) || session.RetryAfter(err) <= 0 {
+					t.Errorf("Wait: %v; want ErrPortalUnauthorized, with a wait", err)
+				}
+				if err := budget.Wait(t.Context(), session.ClassProbe, impatient); err != nil {
+					t.Errorf("Wait of another class: %v", err)
+				}
+			}
+			fleet[0].Pause(t.Context(), session.ClassMint, time.Minute)
+			for _, budget := range fleet {
+				wantRefused(t, budget)
+			}
+		})
+	}
+}

@@ -14,7 +14,8 @@ if missing > 0 then
   redis.call('PEXPIRE', KEYS[1], 2 * window)
   redis.call('SET', KEYS[3], string.format('%.0f', now), 'PX', 2 * window + 1000)
   if redis.call('PTTL', KEYS[2]) < pause then
-    redis.call('SET', KEYS[2], pause, 'PX', pause)
+    local reason = (redis.call('GET', KEYS[2]) or ''):match('%a*$')
+    redis.call('SET', KEYS[2], pause .. reason, 'PX', pause)
   end
 end
 return {redis.call('ZCARD', KEYS[1]), missing}

@@ -2,8 +2,8 @@
 -- requests before it, which bounds every stretch of time as long as the window.
 -- KEYS[1] the turns given, KEYS[2] the pause, KEYS[3] what time it was at the latest turn
 -- ARGV    requests, window in ms, patience in ms, name of this turn, name of one that the caller had before ('' = none)
--- returns nothing if that one is not known any more, else how many ms it is until the turn (if that is more than the patience, nothing was reserved), and how many turns
--- the window holds
+-- returns nothing if that one is not known any more, else how many ms it is until the turn (if that is more than the
+--         patience, nothing was reserved), how many turns the window holds, and 1 if there is a pause for the key's sake
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local requests, window, patience = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -21,9 +21,11 @@ end
 redis.call('SET', KEYS[3], string.format('%.0f', now), 'PX', 2 * window + 1000)
 redis.call('ZREM', KEYS[1], ARGV[4])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - window)
-local turn, pause = now, redis.call('PTTL', KEYS[2])
+local turn, pause, reason = now, redis.call('PTTL', KEYS[2]), ''
 if pause > 0 then
-  if pause > tonumber(redis.call('GET', KEYS[2])) then
+  local length
+  length, reason = redis.call('GET', KEYS[2]):match('(%d+)(%a*)')
+  if pause > tonumber(length) then
     redis.call('DEL', KEYS[2]) -- no pause lasts longer than it was made for, but by a clock that was set back
   else
     turn = now + pause
@@ -37,4 +39,4 @@ if turn - now <= patience and requests > 0 then
   redis.call('ZADD', KEYS[1], string.format('%.0f', turn), ARGV[4])
   redis.call('PEXPIRE', KEYS[1], string.format('%.0f', turn - now + window))
 end
-return {turn - now, redis.call('ZCARD', KEYS[1])}
+return {turn - now, redis.call('ZCARD', KEYS[1]), reason == '' and 0 or 1}

@@ -16,6 +16,7 @@ type turns struct {
 	given    []turn
 	keep     int
 	paused   time.Time
+	reason   string
 	strikes  int
 	striking time.Time
 	// What the fleet, and this process, had taken of a window when the fleet was last heard of.
@@ -134,9 +135,10 @@ func (t *turns) reserveAlone(now time.Time, requests, replicas int, wish wish) t
 }
 
 // pause stops the turns for wait, or for longer each time if wait is 0, and returns for how long.
-func (t *turns) pause(now time.Time, wait time.Duration) time.Duration {
+func (t *turns) pause(now time.Time, p pause) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	wait := p.wait
 	if wait == 0 {
 		if t.paused.After(now) {
 			return 0 // the answer to a request that left before the pause
@@ -149,9 +151,16 @@ func (t *turns) pause(now time.Time, wait time.Duration) time.Duration {
 		t.striking = now.Add(3*wait + time.Second)
 	}
 	if end := now.Add(wait); end.After(t.paused) {
-		t.paused = end
+		t.paused, t.reason = end, p.reason
 	}
 	return wait
+}
+
+// offer returns how a turn is offered that was just looked for.
+func (t *turns) offer(wait time.Duration) offer {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return offer{wait: wait, barred: wait > 0 && t.reason == keyRefused && t.paused.After(time.Now())}
 }
 
 // pausedFor returns how long no turn is given.

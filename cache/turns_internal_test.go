@@ -29,7 +29,7 @@ func TestTurnsBoundEveryWindow(t *testing.T) {
 		for i := range rapid.IntRange(1, 200).Draw(t, "calls") {
 			now = now.Add(time.Duration(rapid.IntRange(0, 4000).Draw(t, "passed")) * time.Millisecond)
 			if rapid.IntRange(0, 30).Draw(t, "paused") == 0 {
-				turns.pause(now, time.Duration(rapid.IntRange(0, 3).Draw(t, "wait"))*time.Second)
+				turns.pause(now, pause{wait: time.Duration(rapid.IntRange(0, 3).Draw(t, "wait")) * time.Second})
 			}
 			patience := time.Duration(rapid.IntRange(0, 90).Draw(t, "patience")) * time.Second
 			wait := turns.reserve(now, requests, wish{strconv.Itoa(i), patience})
@@ -52,10 +52,10 @@ func TestPausesGrowAndARepeatOfTheSameAnswerDoesNotCount(t *testing.T) {
 	turns, now := newTurns(1, time.Minute), monday
 	for _, seconds := range []int{1, 2, 4, 4, 4} {
 		want := time.Duration(seconds) * time.Second
-		if got := turns.pause(now, 0); got != want {
+		if got := turns.pause(now, pause{}); got != want {
 			t.Errorf("a pause of %s, want %s", got, want)
 		}
-		if got := turns.pause(now, 0); got != 0 {
+		if got := turns.pause(now, pause{}); got != 0 {
 			t.Errorf("a pause of %s while paused, want none", got)
 		}
 		now = now.Add(want)
@@ -63,7 +63,7 @@ func TestPausesGrowAndARepeatOfTheSameAnswerDoesNotCount(t *testing.T) {
 			t.Errorf("paused for %s after the pause", got)
 		}
 	}
-	if got := turns.pause(now.Add(time.Hour), 0); got != firstPause {
+	if got := turns.pause(now.Add(time.Hour), pause{}); got != firstPause {
 		t.Errorf("a pause of %s an hour later, want the first again", got)
 	}
 }

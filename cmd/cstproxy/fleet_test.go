@@ -177,8 +177,10 @@ func (f *fleet) callers(clients []string, n int) map[string]map[string]int {
 		errs  []error
 		got   = map[string]map[string]int{}
 	)
-	for c, client := range clients {
+	for _, client := range clients {
 		got[client] = map[string]int{}
+	}
+	for c, client := range clients {
 		for i := range n {
 			group.Go(func() {
 				token, err := f.fetchSomewhere(c+i, client)

@@ -60,7 +60,7 @@ func (j *judge) acquit(begun verdict) {
 func (j *judge) convict(ctx context.Context, refused *keyError) {
 	j.learn(verdict{key: refused.key, sent: refused.sent, until: time.Now().Add(badFor)})
 	if !j.replaced(refused) {
-		j.parts.Budget.Pause(ctx, session.ClassMint, 0)
+		j.parts.Budget.Bar(ctx, session.ClassMint)
 	}
 }
 

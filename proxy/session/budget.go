@@ -21,4 +21,7 @@ type Budget interface {
 	Wait(ctx context.Context, class Class, patience time.Duration) error
 	// Pause stops requests of the class for wait, since Portal said so; for longer each time if wait is 0.
 	Pause(ctx context.Context, class Class, wait time.Duration)
+	// Bar stops requests of the class for longer each time, since Portal refuses the key that they go with: who does not get
+	// a turn meanwhile is told [ErrPortalUnauthorized].
+	Bar(ctx context.Context, class Class)
 }
