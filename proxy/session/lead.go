@@ -50,7 +50,11 @@ func (b *Broker) lead(ctx context.Context, ask Ask, old Token) (Grant, error) {
 	defer stop()
 	owner := newOwner()
 	for {
-		lease, err := b.acquire(ctx, ask.Client, owner)
+		var lease Lease
+		err := insist(ctx, func() (err error) {
+			lease, err = b.parts.Leaser.Acquire(ctx, ask.Client, owner)
+			return err
+		})
 		var grant Grant
 		switch {
 		case err == nil:
@@ -66,14 +70,19 @@ func (b *Broker) lead(ctx context.Context, ask Ask, old Token) (Grant, error) {
 	}
 }
 
-// acquire asks for the lease, and once more where the store failed: that may have been a moment's trouble, and a replica
-// that mints by itself may cost a mint more than the fleet needs.
-func (b *Broker) acquire(ctx context.Context, client ClientID, owner string) (Lease, error) {
-	lease, err := b.parts.Leaser.Acquire(ctx, client, owner)
-	if err == nil || errors.Is(err, ErrLeaseBusy) || ctx.Err() != nil {
-		return lease, err
+// storeTries is how often a store is asked for what may be asked again, before it counts as down. One that is down costs
+// no more for it: it is left alone after the second.
+const storeTries = 5
+
+// insist asks a store again where it failed. That may have been a moment's trouble, and a replica that goes by itself may
+// cost a mint more than the fleet needs.
+func insist(ctx context.Context, ask func() error) (err error) {
+	for range storeTries {
+		if err = ask(); err == nil || errors.Is(err, ErrLeaseBusy) || ctx.Err() != nil {
+			return err
+		}
 	}
-	return b.parts.Leaser.Acquire(ctx, client, owner)
+	return err
 }
 
 // waitFor returns the token that another replica minted; [ErrLeaseBusy] if there is none yet that serves.

@@ -36,11 +36,11 @@ func TestMomentOfTroubleDoesNotCostTheLease(t *testing.T) {
 		carries bool
 		leased  bool
 	}{
-		"none":                                     {leased: true},
-		"one that failed":                          {fails: 1, leased: true},
-		"one whose answer was lost":                {fails: 1, carries: true, leased: true},
-		"more than one: the store is not there":    {fails: 2},
-		"more than one, though it was carried out": {fails: 2, carries: true},
+		"none":                            {leased: true},
+		"four times":                      {fails: 4, leased: true},
+		"four times, with answers lost":   {fails: 4, carries: true, leased: true},
+		"so often that the store is down": {fails: 5},
+		"so often, with answers lost":     {fails: 5, carries: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -56,4 +56,30 @@ func TestMomentOfTroubleDoesNotCostTheLease(t *testing.T) {
 			})
 		})
 	}
+}
+
+// stutter is a store of which commits fail a few times.
+type stutter struct {
+	*sessiontest.Store
+	fails int
+}
+
+func (s *stutter) Commit(ctx context.Context, token session.Token, seen uint64) (session.Token, error) {
+	s.fails--
+	if s.fails >= 0 {
+		return session.Token{}, sessiontest.ErrStoreDown
+	}
+	return s.Store.Commit(ctx, token, seen)
+}
+
+// Whoever comes next finds the token, and does not mint another.
+func TestMomentOfTroubleDoesNotCostTheToken(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, func(p *session.Parts) { p.Store = &stutter{Store: p.Store.(*sessiontest.Store), fails: 4} })
+		token := w.fetch(session.Need{}).Token
+		w.Broker = w.replica()
+		w.fetch(session.Need{}).want(t, session.SourceCache, token.ID, 0)
+		w.wantMints(session.Absent)
+	})
 }

@@ -90,7 +90,11 @@ func timely(ctx context.Context, err error) error {
 // a newer token that was there, or be suspect, in which case the callers look again.
 func (b *Broker) keep(ctx context.Context, token Token, sent time.Time, seen uint64) (Grant, error) {
 	token.MintedAt, token.ActiveAt = sent, sent
-	kept, err := b.parts.Store.Commit(ctx, token, seen)
+	var kept Token
+	err := insist(ctx, func() (err error) {
+		kept, err = b.parts.Store.Commit(ctx, token, seen)
+		return err
+	})
 	if err != nil {
 		b.parts.Log.WarnContext(ctx, "token not stored", "client", token.Client, "token_id", token.ID, "error", err)
 		return Grant{Token: token, Source: SourceMint}, nil
