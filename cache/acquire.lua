@@ -4,8 +4,9 @@
 -- returns nothing if it is busy, else the fence, that of the record there (0 = none), and 1 if a mint under an earlier
 --         lease may be carried out yet
 local owner = redis.call('GET', KEYS[1])
-if owner and redis.call('PTTL', KEYS[1]) > tonumber(ARGV[2]) then
-  owner = false -- no lease lasts that long, but by a clock that was set back
+local left = owner and redis.call('PTTL', KEYS[1])
+if owner and (left < 0 or left > tonumber(ARGV[2])) then
+  owner = false -- it is no lease, or one that lasts longer than any since the clock was set back
 end
 local record = redis.pcall('GET', KEYS[3]) -- an error if it is no string
 local seen = 0

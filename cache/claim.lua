@@ -4,8 +4,11 @@
 -- ARGV    what is asked, owner, hold in ms
 -- returns 'ours', 'busy', 'reused', or 'done' and the client
 local record = redis.call('GET', KEYS[1])
-if record and record:sub(1, 1) == 'P' and redis.call('PTTL', KEYS[1]) > tonumber(ARGV[3]) then
-  record = nil -- no claim holds that long, but by a clock that was set back
+if record and record:sub(1, 1) == 'P' then
+  local left = redis.call('PTTL', KEYS[1])
+  if left < 0 or left > tonumber(ARGV[3]) then
+    record = nil -- it is no claim, or one that holds longer than any since the clock was set back
+  end
 end
 if not record then
   redis.call('SET', KEYS[1], 'P' .. ARGV[1] .. ARGV[2], 'PX', ARGV[3])

@@ -1,8 +1,8 @@
 -- Puts a new record in its place, unless a newer one is there. Where two mints ran at once, whichever record stays is
 -- suspect: Portal may have killed its token for the other's.
 -- KEYS[1] the record, KEYS[2] the fence
--- ARGV    record, expiry in Unix ms, fence (0 = minted without a lease), fence seen when the lease was taken, channel,
---         client, token id in hex, what time it is for who dated the record in Unix ms
+-- ARGV    record, idle ttl in ms, fence (0 = minted without a lease), fence seen when the lease was taken, channel,
+--         client, token id in hex, what time it is for who dated the record in Unix ms, refresh window in ms
 -- returns the record that is kept
 local function fields(record, tag)
   if type(record) ~= 'string' or #record <= 58 or record:byte(1) ~= 2 or record:sub(18, 25) ~= tag or record:byte(58) > 3 then
@@ -23,11 +23,14 @@ end
 local time = redis.call('TIME')
 local ahead = tonumber(ARGV[8]) - tonumber(time[1]) * 1000 - math.floor(tonumber(time[2]) / 1000)
 ahead = ahead < 1000 and 0 or ahead
-local new, fence, seen, expires = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[2]) - ahead
+local new, fence, seen = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4])
 local tag = new:sub(18, 25)
+if fence == 0 and redis.call('EXISTS', KEYS[2]) == 1 then
+  redis.call('INCR', KEYS[2]) -- whoever mints under a lease at the same time is to know
+end
 local id, minted, active, _, doubt, flags = fields(new, tag)
 local old = redis.pcall('GET', KEYS[1]) -- an error if it is no string
-local oldId, oldMinted, _, oldFence, oldDoubt, oldFlags = fields(old, tag) -- nothing if it is no record of this client
+local oldId, oldMinted, oldActive, oldFence, oldDoubt, oldFlags = fields(old, tag) -- nothing if it is no record of this client
 minted, active, doubt = minted - ahead, active - ahead, math.max(doubt - ahead, 0)
 if oldId and oldId ~= id and (fence > 0 and oldFence > fence or fence == 0 and oldMinted > minted) then
   old = with(old, oldFence, oldFlags % 2 + 2)
@@ -39,14 +42,16 @@ local atOnce = fence > 0 and tonumber(redis.call('GET', KEYS[2]) or '0') > fence
 if oldId and oldId ~= id then
   atOnce = atOnce or fence == 0 or oldFence ~= seen
 end
-if oldId == id then
-  doubt = math.max(doubt, oldDoubt)
-end
 local sure = ARGV[7]
+if oldId == id then -- it is committed again: what became known of it since stays known
+  active, doubt = math.max(active, oldActive), math.max(doubt, oldDoubt)
+  atOnce = atOnce or oldFlags >= 2
+end
 if atOnce then
   flags, sure = flags % 2 + 2, ''
 end
 new = with(dated(new, minted, active, doubt), math.max(fence, oldFence or 0), flags)
+local expires = math.min(active + tonumber(ARGV[2]), minted + tonumber(ARGV[9]))
 redis.call('SET', KEYS[1], new, 'PXAT', string.format('%.0f', expires))
 redis.pcall('PUBLISH', ARGV[5], ARGV[6] .. ' ' .. sure)
 return new

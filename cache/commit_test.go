@@ -86,6 +86,9 @@ func (m *model) commitAgain(t *rapid.T) {
 
 func (m *model) commits(t *rapid.T, token session.Token, seen uint64) {
 	m.tokens = append(m.tokens, token)
+	if token.Fence == 0 && m.latest > 0 {
+		m.latest++
+	}
 	m.kept = session.Kept(m.kept, token, seen, m.latest)
 	got, err := m.store.Commit(m.t.Context(), token, seen)
 	if diff := cmp.Diff(m.kept, got); diff != "" || err != nil {

@@ -122,6 +122,17 @@ func TestFenceGrowsWhateverRedisForgot(t *testing.T) {
 	}
 }
 
+func TestWhatIsNoLeaseHoldsNone(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	store := open(t, server.URL(), "p")
+	server.Do("SET", leaseOf(alice), "text")
+	acquire(t, store, alice, "us")
+	if _, err := store.Acquire(t.Context(), alice, "them"); !errors.Is(err, session.ErrLeaseBusy) {
+		t.Errorf("acquired by another: %v, want it busy", err)
+	}
+}
+
 func TestForeignValueUnderTheKeyDoesNotKeepTheLease(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

@@ -43,6 +43,7 @@ func TestStore(t *testing.T, open func(*testing.T) session.Store) {
 		"a commit on what its lease saw is not suspect":         inOrder,
 		"a token minted without a lease is suspect over others": aloneSuspect,
 		"a commit of the same token again changes nothing":      sameAgain,
+		"what became known since stays known then":              knownStays,
 		"only a slide that clears it ends a suspicion":          clearsSuspicion,
 		"a slide puts a token in doubt, or ends that":           slidesDoubt,
 		"a commit keeps the doubt that its token is in":         commitsDoubt,

@@ -96,6 +96,17 @@ func commitsDoubt(t *testing.T, store session.Store) {
 	wantKept(t, store, next, 3)(next)
 }
 
+func knownStays(t *testing.T, store session.Store) {
+	client := newClient()
+	token := fenced(client, 7)
+	commit(t, store, fenced(client, 5), 0)
+	want := suspected(token)
+	wantKept(t, store, token, 4)(want)
+	want.ActiveAt = token.ActiveAt.Add(time.Minute)
+	wantMatch(t, session.MatchSame)(store.Slide(t.Context(), session.Move{Client: client, ID: token.ID, At: want.ActiveAt}))
+	wantKept(t, store, token, 4)(want)
+}
+
 func clearsSuspicion(t *testing.T, store session.Store) {
 	client := newClient()
 	token := fenced(client, 7)

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/cstproxy/cstproxy/proxy/session"
 )
@@ -27,6 +28,7 @@ func TestLeaser(t *testing.T, open func(*testing.T) Leasing) {
 		"clients have leases of their own":                       leasesApart,
 		"a lease after one that was let go of is in no doubt":    noDoubt,
 		"leases after one that was abandoned say so":             doubtAfterAbandoned,
+		"a commit without a lease is noticed by who holds it":    aloneIsNoticed,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -157,6 +159,20 @@ func doubtAfterAbandoned(t *testing.T, leasing Leasing) {
 			t.Error("there is no doubt about a mint that may be carried out yet")
 		}
 		letGo(t, leasing, lease)
+	}
+}
+
+func aloneIsNoticed(t *testing.T, leasing Leasing) {
+	for _, old := range []uint64{0, 5} {
+		client := newClient()
+		if old > 0 {
+			commit(t, leasing, fenced(client, old), 0)
+		}
+		lease := acquire(t, leasing, client)
+		commit(t, leasing, NewToken(client, time.Now()), 0) // by a replica that can't see the lease
+		if kept := commit(t, leasing, fenced(client, lease.Fence), lease.Seen); !kept.Suspect {
+			t.Errorf("two mints ran at once, and the token kept is not suspect: %+v", kept)
+		}
 	}
 }
 
