@@ -89,6 +89,9 @@ func newTier(tb testing.TB, parts cache.TierParts) *cache.Tier {
 	if parts.Now == nil {
 		parts.Now = time.Now
 	}
+	if parts.Sent == nil {
+		parts.Sent = parts.Now
+	}
 	if parts.Entries == 0 {
 		parts.Entries = 1000
 	}

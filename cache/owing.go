@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -34,7 +35,7 @@ func (t *Tier) Settle(ctx context.Context) {
 // missed since it was seen, Portal is asked whether it is still alive.
 func (t *Tier) restore(ctx context.Context, r remembered) session.Token {
 	token, drops := r.token, t.drops.Load()
-	if now := stored(t.parts.Now()); !t.fresh(r) && now.After(token.Doubt) {
+	if now := stored(t.parts.Sent()); !t.fresh(r) && now.After(token.Doubt) {
 		token.Doubt = now
 	}
 	kept, err := t.parts.Restore(ctx, token)
@@ -46,12 +47,12 @@ func (t *Tier) restore(ctx context.Context, r remembered) session.Token {
 	return kept
 }
 
-// adopt remembers what the store keeps in the place of r, unless that changed. It is an old answer if anything was dropped
-// since drops were counted.
-func (t *Tier) adopt(r remembered, kept session.Token, drops uint64) {
-	t.tokens.ComputeIfPresent(r.token.Client, func(now remembered) (remembered, otter.ComputeOp) {
+// adopt remembers what the store keeps in the place of r, unless that changed, and returns what is remembered then. It is
+// an old answer if anything was dropped since drops were counted.
+func (t *Tier) adopt(r remembered, kept session.Token, drops uint64) (now remembered, found bool) {
+	return t.tokens.ComputeIfPresent(r.token.Client, func(now remembered) (remembered, otter.ComputeOp) {
 		switch {
-		case now.token.ID != r.token.ID || now.minted:
+		case now.token.ID != r.token.ID || now.minted && !r.minted:
 			return now, otter.CancelOp
 		case kept.IsZero():
 			return now, otter.InvalidateOp
@@ -89,49 +90,57 @@ func unlessKnown(err error) otter.ComputeOp {
 	return otter.CancelOp
 }
 
-// catchUp tells the store, which holds stored, what this replica knows better by r, and returns what is right now. A
-// store that can be read may still refuse to be told; then it is told later.
-func (t *Tier) catchUp(ctx context.Context, client session.ClientID, r remembered, stored session.Token) session.Token {
+// catchUp tells the store what this replica knows better, and returns what is right then. Once at a time for a client:
+// what one tells is no news to the next.
+func (t *Tier) catchUp(ctx context.Context, client session.ClientID) session.Token {
+	told, _, _ := t.catches.Do(string(client), func() (any, error) { return t.tell(context.WithoutCancel(ctx), client), nil })
+	return told.(session.Token) //nolint:forcetypeassert,errcheck // it is what tell returns
+}
+
+// tell is catchUp's work. A store that can be read may still refuse to be told; then it is told later.
+func (t *Tier) tell(ctx context.Context, client session.ClientID) session.Token {
+	drops := t.drops.Load()
+	stored, err := t.parts.Store.Look(ctx, client)
+	r, found := t.tokens.GetIfPresent(client)
 	switch {
+	case err != nil && !errors.Is(err, session.ErrRecordUnreadable):
+		t.owe(r)
+		return r.token
+	case !found || !r.unsaved:
+		return stored
 	case r.token.IsZero():
-		return t.forgetLate(ctx, client, r.forgotten, stored)
+		return t.forgetLate(ctx, client, r, stored)
 	case r.token.ID == stored.ID:
-		return t.slideLate(ctx, r, stored)
+		return t.slideLate(ctx, r, stored, drops)
 	case r.minted:
-		return t.commitLate(ctx, r)
+		return t.commitLate(ctx, r, drops)
 	case stored.IsZero():
 		return t.restore(ctx, r)
 	}
-	t.adopt(r, stored, t.drops.Load())
+	t.adopt(r, stored, drops)
 	return stored
 }
 
 // commitLate commits a token that the store could not be told of. If it was forgotten here meanwhile, it is forgotten
 // there too.
-func (t *Tier) commitLate(ctx context.Context, r remembered) session.Token {
-	kept, err := t.parts.Store.Commit(ctx, r.token, r.base)
+func (t *Tier) commitLate(ctx context.Context, r remembered, drops uint64) session.Token {
+	kept, err := t.parts.Store.Commit(ctx, t.redated(r), r.base)
 	if err != nil {
 		t.owe(r)
 		return r.token
 	}
-	still := false
-	t.tokens.ComputeIfPresent(kept.Client, func(now remembered) (remembered, otter.ComputeOp) {
-		if still = now.unsaved && now.token.ID == r.token.ID; !still {
-			return now, otter.CancelOp
-		}
-		return remembered{token: kept, seen: t.parts.Now(), era: t.era.Load()}, otter.WriteOp
-	})
-	if !still {
-		_, _ = t.parts.Store.Forget(ctx, kept.Client, kept.ID)
+	now, found := t.adopt(r, kept, drops)
+	if !found || now.token.IsZero() {
+		_, _ = t.parts.Store.Forget(ctx, kept.Client, r.token.ID)
 		return session.Token{}
 	}
-	return kept
+	return now.token
 }
 
-// forgetLate forgets what should be gone, and only that.
-func (t *Tier) forgetLate(ctx context.Context, client session.ClientID, gone session.TokenID, stored session.Token) session.Token {
-	wanted := !stored.IsZero() && (gone.IsZero() || stored.ID == gone)
-	if wanted {
+// forgetLate forgets what should be gone, and only that: any token was not one that was minted since.
+func (t *Tier) forgetLate(ctx context.Context, client session.ClientID, r remembered, stored session.Token) session.Token {
+	named := stored.ID == r.forgotten || r.forgotten.IsZero() && !stored.MintedAt.After(r.noted.sent)
+	if named && !stored.IsZero() {
 		if _, err := t.parts.Store.Forget(ctx, client, stored.ID); err != nil {
 			t.owing.Store(true)
 			return session.Token{}
@@ -148,13 +157,38 @@ func (t *Tier) forgetLate(ctx context.Context, client session.ClientID, gone ses
 }
 
 // slideLate notes activity that the store missed.
-func (t *Tier) slideLate(ctx context.Context, r remembered, stored session.Token) session.Token {
-	move := session.Move{Client: stored.Client, ID: stored.ID, At: r.token.ActiveAt, Doubt: r.token.Doubt}
-	if _, err := t.parts.Store.Slide(ctx, move); err != nil {
+func (t *Tier) slideLate(ctx context.Context, r remembered, stored session.Token, drops uint64) session.Token {
+	token := t.redated(r)
+	move := session.Move{Client: stored.Client, ID: stored.ID, At: token.ActiveAt}
+	if token.Doubt.After(stored.Doubt) {
+		move.Doubt = token.Doubt
+	}
+	match, err := t.parts.Store.Slide(ctx, move)
+	if err != nil {
 		t.owing.Store(true)
 		return r.token
 	}
-	known := move.Of(stored)
-	t.tokens.Set(stored.Client, remembered{token: known, seen: t.parts.Now(), era: t.era.Load()})
+	known := session.Token{} // it was replaced or forgotten just now: the next look tells
+	if match == session.MatchSame {
+		known = move.Of(stored)
+	}
+	t.adopt(r, known, drops)
 	return known
+}
+
+// instant is what time the fleet's clock had at a moment of this machine's.
+type instant struct{ sent, local time.Time }
+
+func (t *Tier) instant() instant { return instant{sent: t.parts.Sent(), local: time.Now()} }
+
+// redated returns the token of r as the fleet's clock would have dated it, if that turned out to be behind since: it may
+// not have been known when the store was down.
+func (t *Tier) redated(r remembered) session.Token {
+	token, ahead := r.token, r.noted.sent.Add(time.Since(r.noted.local)).Sub(t.parts.Sent())
+	if r.noted.sent.IsZero() || ahead <= sameTime {
+		return token
+	}
+	ahead = ahead.Round(time.Millisecond)
+	token.MintedAt, token.ActiveAt = token.MintedAt.Add(-ahead), token.ActiveAt.Add(-ahead)
+	return token
 }

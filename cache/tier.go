@@ -30,9 +30,10 @@ type TierParts struct {
 	// Entries bounds the tokens remembered; the least used go first.
 	Entries int
 	// TTL is how long a token is served from memory without looking into the store; 0 is never while the store answers.
-	TTL   time.Duration
-	Now   func() time.Time
-	Meter TierMeter
+	TTL time.Duration
+	// Now returns the latest that it may be, Sent the earliest.
+	Now, Sent func() time.Time
+	Meter     TierMeter
 }
 
 // Tier remembers, in front of the store that the fleet shares, what this replica saw of it: for the TTL it answers in
@@ -43,6 +44,8 @@ type Tier struct {
 	tokens *otter.Cache[session.ClientID, remembered]
 	// looks lets those who miss one client at once share a look.
 	looks singleflight.Group
+	// catches lets one at a time tell the store of a client.
+	catches singleflight.Group
 	// era counts the times that everything remembered became old at once, drops the times that one client's did.
 	era, drops atomic.Uint64
 	// owing: the store may have to be told something.
@@ -60,6 +63,8 @@ type remembered struct {
 	// base, the fence that was there when its lease was taken.
 	unsaved, minted bool
 	base            uint64
+	// noted is when it was last noted that the store could not be told.
+	noted instant
 	// forgotten is the token that the store could not be told to forget.
 	forgotten session.TokenID
 }
@@ -89,6 +94,7 @@ func (t *Tier) Doubt() { t.era.Add(1) }
 // Drop drops what is remembered of the client, unless it is now: its token changed on some replica. The zero id is none.
 func (t *Tier) Drop(client session.ClientID, now session.TokenID) {
 	t.drops.Add(1) // first: a look under way must not bring the old token back
+	t.looks.Forget(string(client))
 	t.tokens.ComputeIfPresent(client, func(r remembered) (remembered, otter.ComputeOp) {
 		switch {
 		case !now.IsZero() && r.token.ID == now:
@@ -137,7 +143,7 @@ func (t *Tier) Look(ctx context.Context, client session.ClientID) (session.Token
 	case err != nil:
 		return session.Token{}, err
 	case r.unsaved:
-		return t.catchUp(ctx, client, r, token), nil
+		return t.catchUp(ctx, client), nil
 	case token.IsZero() && t.parts.Lifetime.Live(r.token, seen):
 		return t.restore(ctx, r), nil
 	}
@@ -171,7 +177,8 @@ func (t *Tier) Commit(ctx context.Context, token session.Token, seen uint64) (se
 		kept = token
 		t.owing.Store(true)
 	}
-	r := remembered{token: kept, seen: t.parts.Now(), era: era, unsaved: err != nil, minted: err != nil, base: seen}
+	r := remembered{token: kept, seen: t.parts.Now(), era: era, unsaved: err != nil, minted: err != nil, base: seen, noted: t.instant()}
+	t.looks.Forget(string(token.Client))
 	if drops != t.drops.Load() {
 		r.seen = time.Time{}
 	}
@@ -198,7 +205,9 @@ func (t *Tier) Slide(ctx context.Context, move session.Move) (session.Match, err
 		}
 		kept = session.MatchSame
 		r.token = move.Of(r.token)
-		r.unsaved = r.unsaved || err != nil
+		if err != nil {
+			r.unsaved, r.noted = true, t.instant()
+		}
 		return r, otter.WriteOp
 	})
 	if err != nil && kept == session.MatchSame {
@@ -213,6 +222,7 @@ func (t *Tier) Forget(ctx context.Context, client session.ClientID, id session.T
 	t.settleOne(ctx, client)
 	match, err := t.parts.Store.Forget(ctx, client, id)
 	t.drops.Add(1) // before memory forgets it: a look under way may have seen it
+	t.looks.Forget(string(client))
 	t.tokens.Compute(client, func(r remembered, found bool) (remembered, otter.ComputeOp) {
 		switch {
 		case found && !r.token.IsZero() && !id.IsZero() && r.token.ID != id:
@@ -222,7 +232,7 @@ func (t *Tier) Forget(ctx context.Context, client session.ClientID, id session.T
 		case id.IsZero():
 			id = r.token.ID
 		}
-		return remembered{forgotten: id, unsaved: true}, otter.WriteOp
+		return remembered{forgotten: id, unsaved: true, noted: t.instant()}, otter.WriteOp
 	})
 	if err != nil {
 		t.owing.Store(true)

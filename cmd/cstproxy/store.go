@@ -62,7 +62,7 @@ func openRedis(config Config, m *metrics.Metrics, parts cache.ClockParts) (store
 	})
 	tier := cache.NewTier(cache.TierParts{
 		Store: m.Store(metrics.TierRedis, shared), Restore: shared.Restore, Lifetime: lifetime(config),
-		Entries: config.MemoryEntries, TTL: config.MemoryTTL, Now: clock.Now, Meter: m,
+		Entries: config.MemoryEntries, TTL: config.MemoryTTL, Now: clock.Now, Sent: clock.Sent, Meter: m,
 	})
 	changes.Lost, changes.Changed = tier.Doubt, tier.Drop
 	well := make(chan struct{}, 1)

@@ -14,11 +14,17 @@ func Kept(old, token Token, seen, latest uint64) Token {
 	alone := token.Fence == 0
 	token.Suspect = token.Suspect || (!alone && latest > token.Fence) || (another && (alone || old.Fence != seen))
 	token.Fence = max(token.Fence, old.Fence)
-	if old.ID == token.ID { // it is committed again: what became known of it since stays known
-		token.Suspect = token.Suspect || old.Suspect
-		token.ActiveAt, token.Doubt = later(old.ActiveAt, token.ActiveAt), later(old.Doubt, token.Doubt)
+	if old.ID == token.ID {
+		return token.again(old)
 	}
 	return token
+}
+
+// again is a token that is committed again, where it is kept as old: what became known of it since stays known.
+func (t Token) again(old Token) Token {
+	t.Suspect = t.Suspect || old.Suspect
+	t.ActiveAt, t.Doubt = later(old.ActiveAt, t.ActiveAt), later(old.Doubt, t.Doubt)
+	return t
 }
 
 // newerThan compares by fence, or by the mint's date with a token that was minted without a lease.
