@@ -166,6 +166,8 @@ type Grant struct {
 	Shared Scope
 	// At is the moment of the grant, by the Broker's clock.
 	At time.Time
+	// instead is the token in whose place it was minted, if that was rejected.
+	instead TokenID
 }
 
 // Grant returns a live token for ask.Client, one that meets ask.Need. Errors are those of the Portal port, or

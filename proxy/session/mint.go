@@ -33,6 +33,9 @@ func (b *Broker) mint(ctx context.Context, client ClientID, order order) (Grant,
 	}
 	grant, err := b.keep(context.WithoutCancel(ctx), token, sent, order.lease.Seen)
 	grant.Reason = order.reason
+	if order.reason == Rejected {
+		grant.instead = order.old.ID
+	}
 	return grant, err
 }
 

@@ -131,10 +131,10 @@ func (b *Broker) serves(grant Grant, need Need) bool {
 	switch {
 	case !life.Live(grant.Token, b.now()), grant.Token.Suspect:
 		return false
-	case grant.Source == SourceMint: // nothing newer can be had, even if Portal gave a rejected text once more
-		return true
 	case grant.Token.ID == need.Rejected:
-		return false
+		return grant.instead == need.Rejected // nothing newer can be had: Portal gave the rejected text once more
+	case grant.Source == SourceMint:
+		return true
 	case grant.Source == SourceRefresh:
 		return life.Meets(grant.Token, need)
 	}

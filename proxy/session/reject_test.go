@@ -166,6 +166,28 @@ func TestPortalGivingTheRejectedTokenAgainDoesNotLoop(t *testing.T) {
 	})
 }
 
+// slowToLetGo is a leaser that takes its time to take a lease back.
+type slowToLetGo struct{ session.Leaser }
+
+func (l slowToLetGo) LetGo(ctx context.Context, lease session.Lease) error {
+	time.Sleep(100 * time.Millisecond)
+	return l.Leaser.LetGo(ctx, lease)
+}
+
+// The token is in the store, and another replica granted it, while the flight that brought it has not landed yet.
+func TestCallerWhoRejectsWhatAFlightUnderWayBringsGetsAnother(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, func(p *session.Parts) { p.Leaser = slowToLetGo{p.Leaser} })
+		go w.ask(t.Context(), session.Need{})
+		time.Sleep(time.Millisecond)
+		dead := w.stored()
+		w.portal.Kill(dead.ID)
+		w.fetch(session.Need{Rejected: dead.ID}).wantMinted(t, session.Rejected, dead.ID)
+		w.wantMints(session.Absent, session.Rejected)
+	})
+}
+
 // Another replica heard of it too, and was faster: its token is good, and not to be replaced by yet another.
 func TestTokenThatTookTheDeadOnesPlaceIsServed(t *testing.T) {
 	t.Parallel()
