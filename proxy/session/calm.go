@@ -18,7 +18,8 @@ const (
 // calm keeps refreshes of usable tokens from hammering at what just failed: that client's token, and all of them once
 // Portal fails one client after the other, or says that it is too much.
 type calm struct {
-	mu  sync.Mutex
+	mu sync.Mutex
+	// all is until when, by the clock of package time: the one that lives are judged by may step back.
 	all time.Time
 	// one :: client -> until when
 	one map[ClientID]time.Time

@@ -169,6 +169,25 @@ func TestFailedRefreshBehindIsLeftAloneForASecond(t *testing.T) {
 	})
 }
 
+// The clock of a fleet is in doubt, and then it is not.
+func TestFailedRefreshIsLeftAloneForNoLongerThoughTheClockStepsBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ahead := time.Duration(0)
+		w := newWorld(t, func(p *session.Parts) { p.Now = func() time.Time { return time.Now().Add(ahead) } })
+		w.aged(due)
+		w.portal.Fail(session.ErrPortalUnavailable)
+		ahead = 3 * hour
+		w.fetch(session.Need{})
+		w.settled().wantProbes(1)
+		w.portal.Fail(nil)
+		ahead = 0
+		time.Sleep(time.Second)
+		w.fetch(session.Need{})
+		w.settled().wantProbes(2)
+	})
+}
+
 func TestHangingRefreshBehindDelaysNobody(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

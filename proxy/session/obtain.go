@@ -16,7 +16,7 @@ const (
 // obtain gets a token that the store alone could not give: one flight per client, and as many rounds as it takes for
 // a flight to bring what this caller needs.
 func (b *Broker) obtain(ctx context.Context, ask Ask, token Token) (Grant, error) {
-	if b.usable(token, ask.Need) && b.calm.holds(ask.Client, b.now()) {
+	if b.usable(token, ask.Need) && b.calm.holds(ask.Client, time.Now()) {
 		return Grant{Token: token, Source: SourceCache, At: b.now()}, nil
 	}
 	for range maxRounds {

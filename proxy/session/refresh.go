@@ -17,7 +17,7 @@ func (b *Broker) refresh(ctx context.Context, token Token) (Grant, error) {
 		b.parts.Log.InfoContext(ctx, "token rejected", "client", token.Client, "token_id", token.ID)
 		return b.replace(ctx, token)
 	case err != nil:
-		b.calm.fall(token.Client, b.now(), err)
+		b.calm.fall(token.Client, time.Now(), err)
 		return Grant{}, err
 	}
 	b.calm.lift()
@@ -69,7 +69,7 @@ func (b *Broker) flyBehind(ctx context.Context, client ClientID) (Grant, error) 
 
 // extendBehind refreshes a client's token in the background, unless that is under way or just failed.
 func (b *Broker) extendBehind(ctx context.Context, client ClientID) {
-	if b.calm.holds(client, b.now()) {
+	if b.calm.holds(client, time.Now()) {
 		return
 	}
 	b.refreshes.join(ctx, client, func(ctx context.Context) (Grant, error) {
