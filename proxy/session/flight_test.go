@@ -239,3 +239,31 @@ func TestCallerWhoseNeedTheFlightDidNotMeetTriesAgain(t *testing.T) {
 		w.wantProbes(1)
 	})
 }
+
+// A replica put back what the store had lost, which is enough for the one who waits for the lease.
+func TestOldTokenThatAnotherReplicaBringsIsNotServedToWhoNeedsMore(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		token := w.aged(day - hour)
+		w.store.Lose()
+		lease, err := w.store.Acquire(t.Context(), alice, "another")
+		if err != nil {
+			t.Fatal(err)
+		}
+		one, two := make(chan got, 1), make(chan got, 1)
+		go func() { one <- w.ask(t.Context(), session.Need{}) }()
+		time.Sleep(time.Millisecond)
+		go func() { two <- w.ask(t.Context(), explicit(6*hour)) }()
+		w.settled()
+		if _, err := w.store.Restore(t.Context(), token); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.store.LetGo(t.Context(), lease); err != nil {
+			t.Fatal(err)
+		}
+		(<-one).want(t, session.SourceMint, token.ID, time.Millisecond)
+		(<-two).want(t, session.SourceRefresh, token.ID, 0)
+		w.wantMints(session.Absent)
+	})
+}

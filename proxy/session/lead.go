@@ -94,10 +94,11 @@ func (b *Broker) waitFor(ctx context.Context, ask Ask, changed <-chan struct{}) 
 	if err != nil {
 		return Grant{}, err
 	}
-	if b.parts.Lifetime.Decide(token, b.now(), ask.Need).Action < ServeAndExtend {
+	now := b.now()
+	if b.parts.Lifetime.Decide(token, now, ask.Need).Action < ServeAndExtend {
 		return Grant{}, ErrLeaseBusy
 	}
-	return Grant{Token: token, Source: SourceMint, Shared: ScopeFleet}, nil
+	return Grant{Token: token, Source: SourceMint, Shared: ScopeFleet, At: now}, nil
 }
 
 // mintUnder looks again, now that nobody else can mint, and mints if it still must. The lease is renewed meanwhile;
@@ -116,9 +117,10 @@ func (b *Broker) mintHeld(held context.Context, ask Ask, lease Lease) (Grant, er
 	if err != nil {
 		return Grant{}, timely(held, err)
 	}
-	decision := b.parts.Lifetime.Decide(token, b.now(), ask.Need)
+	now := b.now()
+	decision := b.parts.Lifetime.Decide(token, now, ask.Need)
 	if decision.Action >= ServeAndExtend {
-		return Grant{Token: token, Source: SourceMint, Shared: ScopeFleet}, nil
+		return Grant{Token: token, Source: SourceMint, Shared: ScopeFleet, At: now}, nil
 	}
 	if decision.Action != Mint {
 		return Grant{}, nil // another replica's token must be refreshed first; the callers look again

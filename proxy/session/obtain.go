@@ -125,7 +125,7 @@ func (b *Broker) changePlanes(ctx context.Context, ask Ask) (Grant, error) {
 
 // serves reports whether what a flight brought is what this caller needs; a flight led by somebody else may bring less.
 // A need is measured from when the flight decided: what the store and Portal take after that can't be made up for. One
-// that is suspect is asked for first, though it was just minted.
+// that is suspect is asked for first, though it was just minted; one that another replica put there need not be new.
 func (b *Broker) serves(grant Grant, need Need) bool {
 	life := b.parts.Lifetime
 	switch {
@@ -133,7 +133,7 @@ func (b *Broker) serves(grant Grant, need Need) bool {
 		return false
 	case grant.Token.ID == need.Rejected:
 		return grant.instead == need.Rejected // nothing newer can be had: Portal gave the rejected text once more
-	case grant.Source == SourceMint:
+	case grant.Source == SourceMint && grant.Shared == "":
 		return true
 	case grant.Source == SourceRefresh:
 		return life.Meets(grant.Token, need)
