@@ -35,8 +35,8 @@ func (t *Tier) Settle(ctx context.Context) {
 // missed since it was seen, Portal is asked whether it is still alive.
 func (t *Tier) restore(ctx context.Context, r remembered) session.Token {
 	token, drops := r.token, t.drops.Load()
-	if now := stored(t.parts.Sent()); !t.fresh(r) && now.After(token.Doubt) {
-		token.Doubt = now
+	if !t.fresh(r) {
+		token = t.inDoubt(token)
 	}
 	kept, err := t.parts.Restore(ctx, token)
 	if err != nil {
@@ -45,6 +45,14 @@ func (t *Tier) restore(ctx context.Context, r remembered) session.Token {
 	}
 	t.adopt(r, kept, drops)
 	return kept
+}
+
+// inDoubt returns token such that Portal is asked for it once from now on.
+func (t *Tier) inDoubt(token session.Token) session.Token {
+	if now := stored(t.parts.Sent()); now.After(token.Doubt) {
+		token.Doubt = now
+	}
+	return token
 }
 
 // adopt remembers what the store keeps in the place of r, unless that changed, and returns what is remembered then. It is
@@ -121,10 +129,11 @@ func (t *Tier) tell(ctx context.Context, client session.ClientID) session.Token 
 	return stored
 }
 
-// commitLate commits a token that the store could not be told of. If it was forgotten here meanwhile, it is forgotten
-// there too.
+// commitLate commits a token that the store could not be told of. Others may have minted meanwhile and told nobody, or a
+// store that lost it, so Portal is asked whether it is still alive. If it was forgotten here meanwhile, it is forgotten there
+// too.
 func (t *Tier) commitLate(ctx context.Context, r remembered, drops uint64) session.Token {
-	kept, err := t.parts.Store.Commit(ctx, t.redated(r), r.base)
+	kept, err := t.parts.Store.Commit(ctx, t.inDoubt(t.redated(r)), r.base)
 	if err != nil {
 		t.owe(r)
 		return r.token

@@ -18,7 +18,7 @@ func TestWhatIsOwedIsToldThoughTheFirstTryFails(t *testing.T) {
 	r.Settle(t.Context())
 	r.store.Break(nil)
 	r.Settle(t.Context())
-	wantLoaded(t, r.store, alice, token)
+	wantLoaded(t, r.store, alice, inDoubt(token, r.clock.Now()))
 }
 
 // interrupted is a store in which something happens just before a commit.
@@ -64,6 +64,7 @@ func TestTokenThatTheStoreWasNotToldOfYetCanBeNamed(t *testing.T) {
 	r.store.Break(errDown)
 	r.commitDown(token, 0)
 	r.store.Break(nil)
+	token = inDoubt(token, r.clock.Now())
 	token.ActiveAt = token.ActiveAt.Add(hour)
 	wantMatch(t, session.MatchSame)(r.Slide(t.Context(), session.Move{Client: alice, ID: token.ID, At: token.ActiveAt}))
 	wantLoaded(t, r.store, alice, token)

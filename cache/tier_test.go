@@ -349,7 +349,7 @@ func TestTokenMintedWhileTheStoreIsDownIsWrittenBackUnlessANewerOneIsThere(t *te
 			}
 			want := theirs
 			if c.want {
-				want = ours
+				want = inDoubt(ours, r.clock.Now())
 				want.Fence = max(want.Fence, theirs.Fence)
 			}
 			want.Suspect = c.wantsSuspect
@@ -401,6 +401,7 @@ func TestWriteBackIsTriedAgainIfTheStoreFailsAgain(t *testing.T) {
 		wantLoaded(t, r, alice, token)
 	}
 	r.store.Break(nil)
+	token = inDoubt(token, r.clock.Now())
 	wantLoaded(t, r, alice, token)
 	wantLoaded(t, r.store, alice, token)
 	before := r.store.Loads()
@@ -420,8 +421,30 @@ func TestTokenSlidWhileTheStoreIsDownKeepsItsSlideWhenWrittenBack(t *testing.T) 
 	wantMatch(t, session.MatchSame)(r.Slide(t.Context(), session.Move{Client: alice, ID: token.ID, At: token.ActiveAt}))
 	wantLoaded(t, r, alice, token)
 	r.store.Break(nil)
+	token = inDoubt(token, r.clock.Now())
 	wantLoaded(t, r, alice, token)
 	wantLoaded(t, r.store, alice, token)
+}
+
+// Another replica may have minted meanwhile, and the store may have lost what it was told of that.
+func TestTokenThatTheStoreIsToldOfLateIsAskedForOnce(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.store.Break(errDown)
+	token := r.token()
+	r.commitDown(token, 0)
+	r.clock.advance(2 * time.Second)
+	r.store.Break(nil)
+	got, err := r.Look(t.Context(), alice)
+	must(t, err)
+	wantLoaded(t, r.store, alice, got)
+	if action := portal().Decide(got, r.clock.Now(), session.Need{}).Action; action != session.Refresh {
+		t.Errorf("a fetch would %s it, want it refreshed", action)
+	}
+	got.ActiveAt = r.clock.Now()
+	if action := portal().Decide(got, r.clock.Now().Add(hour), session.Need{}).Action; action != session.Serve {
+		t.Errorf("after that a fetch would %s it, want it served", action)
+	}
 }
 
 func TestForgetWhileTheStoreIsDownIsAnErrorAndTheMemoryForgets(t *testing.T) {
@@ -474,7 +497,7 @@ func TestTokenMintedWhileTheStoreFailedIsToldWithoutAFetch(t *testing.T) {
 	r.commitDown(token, 0)
 	r.store.Break(nil)
 	r.Settle(t.Context())
-	wantLoaded(t, r.store, alice, token)
+	wantLoaded(t, r.store, alice, inDoubt(token, r.clock.Now()))
 }
 
 func TestTokenMintedAndForgottenWhileTheStoreIsDownStaysForgotten(t *testing.T) {
@@ -566,15 +589,17 @@ func TestTokenMintedWhileRedisWasDeadIsInRedisOnceItIsBack(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	store := open(t, server.URL(), "p")
-	tier := newTier(t, cache.TierParts{Store: store, TTL: hour})
+	clock := newClock()
+	tier := newTier(t, cache.TierParts{Store: store, TTL: hour, Now: clock.Now})
 	server.Kill()
-	token := newToken(alice)
+	token := sessiontest.NewToken(alice, clock.Now())
 	if _, err := tier.Commit(t.Context(), token, 0); err == nil {
 		t.Error("committed in a dead Redis")
 	}
 	wantLoaded(t, tier, alice, token)
 	server.Restart()
 	reach(t, store, alice)
+	token = inDoubt(token, clock.Now())
 	wantLoaded(t, tier, alice, token)
 	wantLoaded(t, store, alice, token)
 }
