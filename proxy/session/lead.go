@@ -136,9 +136,12 @@ func (b *Broker) mintAlone(ctx context.Context, ask Ask, old Token, err error) (
 	if b.parts.StoreDown == StoreDownFail {
 		return Grant{}, storeError(err)
 	}
+	decision := b.parts.Lifetime.Decide(old, b.now(), ask.Need)
+	if decision.Action != Mint {
+		return Grant{}, nil // the clock stepped back meanwhile, so that it is live; the callers look again
+	}
 	b.parts.Log.WarnContext(ctx, "minting without a lease", "client", ask.Client, "error", err)
-	reason := b.parts.Lifetime.Decide(old, b.now(), ask.Need).Reason
-	return b.mint(ctx, ask.Client, order{old: old, reason: reason})
+	return b.mint(ctx, ask.Client, order{old: old, reason: decision.Reason})
 }
 
 // hold keeps the lease until giveBack is called, with how the mint under it ended. held ends when the lease is about to

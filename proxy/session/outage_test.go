@@ -170,6 +170,36 @@ func failing(faults unwilling) func(*session.Parts) {
 	}
 }
 
+// unleased is a leaser that gives no lease, after something happened.
+type unleased struct {
+	session.Leaser
+	before func()
+}
+
+func (u *unleased) Acquire(ctx context.Context, client session.ClientID, owner string) (session.Lease, error) {
+	if u.before == nil {
+		return u.Leaser.Acquire(ctx, client, owner)
+	}
+	u.before()
+	return session.Lease{}, sessiontest.ErrStoreDown
+}
+
+// The fleet's clock was in doubt when the flight began, and is not any more when it gets no lease.
+func TestNothingIsMintedWithoutALeaseForATokenThatIsLiveAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ahead, leaser := time.Duration(0), &unleased{}
+		w := newWorld(t, func(p *session.Parts) {
+			leaser.Leaser, p.Leaser = p.Leaser, leaser
+			p.Now = func() time.Time { return time.Now().Add(ahead) }
+		})
+		token := w.aged(hour)
+		ahead, leaser.before = day, func() { ahead = 0 }
+		w.fetch(session.Need{}).want(t, session.SourceCache, token.ID, 0)
+		w.wantMints(session.Absent)
+	})
+}
+
 func TestTokenThatCantBeSavedIsServed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
