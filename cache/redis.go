@@ -113,12 +113,10 @@ func (r *Redis) Commit(ctx context.Context, token session.Token, seen uint64) (s
 
 // Slide implements [session.Store].
 func (r *Redis) Slide(ctx context.Context, move session.Move) (session.Match, error) {
-	life, clears := r.parts.Lifetime, "0"
-	if move.Clears {
-		clears = "1"
-	}
+	life := r.parts.Lifetime
 	return r.compare(ctx, slideScript, move.Client, named(move.ID), move.At.UnixMilli(), life.IdleTTL.Milliseconds(),
-		life.RefreshWindow.Milliseconds(), clears, stamp(move.Doubt), r.sent(), r.channel(), string(move.Client))
+		life.RefreshWindow.Milliseconds(), flag(move.Clears), stamp(move.Doubt), r.sent(),
+		r.channel(), string(move.Client), flag(move.Corrects))
 }
 
 // Forget implements [session.Store].
@@ -152,6 +150,14 @@ func (r *Redis) compare(ctx context.Context, script *redis.Script, client sessio
 		return session.MatchNone, fmt.Errorf("change token: %w", err)
 	}
 	return session.Match(match), nil //nolint:gosec // the scripts return 0, 1 or 2
+}
+
+// flag is how a script takes a yes or a no.
+func flag(is bool) string { //nolint:revive // a flag is a boolean
+	if is {
+		return "1"
+	}
+	return "0"
 }
 
 // named is how a script takes a token id: as in the record, or empty for any.

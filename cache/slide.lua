@@ -1,7 +1,8 @@
 -- Moves a record's active date forward, never back, and its expiry with it.
 -- KEYS[1] the record
 -- ARGV    token id ('' = any), date in Unix ms, idle ttl in ms, refresh window in ms, '1' if it clears a suspicion, until when
---         the token is in doubt in Unix ms (0 = as before), what time it is for the caller in Unix ms, channel, client
+--         the token is in doubt in Unix ms (0 = as before), what time it is for the caller in Unix ms, channel,
+--         client, '1' if an active date after this one is ahead of the clock: then both dates move back by as much
 -- returns 0 nothing is there, 1 another token is, 2 done (or there was nothing to change)
 local record = redis.pcall('GET', KEYS[1]) -- an error if it is no string
 if type(record) ~= 'string' or #record < 59 or record:byte(1) ~= 2 then
@@ -18,15 +19,20 @@ local minted, active, _, doubt = struct.unpack('>I8I8I8I8', record, 26)
 if doubt > 2 ^ 50 then
   return 0 -- it is torn
 end
-local at, flags, until_ = math.max(tonumber(ARGV[2]) - ahead, active), record:byte(58), tonumber(ARGV[6])
+local sent, flags, until_ = tonumber(ARGV[2]) - ahead, record:byte(58), tonumber(ARGV[6])
+local corrected = ARGV[10] == '1' and active > sent
+if corrected then
+  minted, active = minted - (active - sent), sent
+end
+local at = math.max(sent, active)
 local cleared = flags
 if ARGV[5] == '1' then
   cleared = flags % 2
 end
 until_ = until_ == 0 and doubt or until_ - ahead
-if at > active or cleared ~= flags or until_ ~= doubt then
+if corrected or at > active or cleared ~= flags or until_ ~= doubt then
   local expires = math.min(at + tonumber(ARGV[3]), minted + tonumber(ARGV[4]))
-  local moved = record:sub(1, 33) .. struct.pack('>I8', at) .. record:sub(42, 49) .. struct.pack('>I8', until_) .. string.char(cleared) .. record:sub(59)
+  local moved = record:sub(1, 25) .. struct.pack('>I8I8', minted, at) .. record:sub(42, 49) .. struct.pack('>I8', until_) .. string.char(cleared) .. record:sub(59)
   redis.call('SET', KEYS[1], moved, 'PXAT', string.format('%.0f', expires))
 end
 if until_ > doubt then

@@ -34,12 +34,17 @@ type Move struct {
 	Clears bool
 	// Doubt takes the place of the token's, unless it is zero.
 	Doubt time.Time
+	// Corrects: the token was dated ahead of the clock, and Portal accepted it at At: its dates move back by as much.
+	Corrects bool
 }
 
 // Of returns t after the move, which is of that token.
 func (m Move) Of(t Token) Token {
 	if m.At.After(t.ActiveAt) {
 		t.ActiveAt = m.At
+	}
+	if ahead := t.ActiveAt.Sub(m.At); m.Corrects && ahead > 0 {
+		t.MintedAt, t.ActiveAt = t.MintedAt.Add(-ahead), m.At
 	}
 	t.Suspect = t.Suspect && !m.Clears
 	if !m.Doubt.IsZero() {
@@ -101,6 +106,7 @@ type Broker struct {
 	refreshes     *flights[ClientID, Grant]
 	registrations *flights[Registration, Grant]
 	calm          calm
+	adrift        adrift
 }
 
 // NewBroker returns a Broker made of parts.
@@ -176,7 +182,11 @@ func (b *Broker) Grant(ctx context.Context, ask Ask) (Grant, error) {
 	if err := b.parts.Lifetime.Check(ask.Need); err != nil {
 		return Grant{}, err
 	}
-	token, err := b.lookup(ctx, ask.Client)
+	lookup := b.lookup
+	if !ask.Need.Rejected.IsZero() {
+		lookup = b.look // it may be a newer one than this replica remembers
+	}
+	token, err := lookup(ctx, ask.Client)
 	if err != nil {
 		return Grant{}, err
 	}

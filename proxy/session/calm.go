@@ -16,7 +16,7 @@ const (
 )
 
 // calm keeps refreshes of usable tokens from hammering at what just failed: that client's token, and all of them once
-// Portal fails one client after the other, or says that it is too much.
+// Portal fails one client after the other, or says that it is too much. It goes by a clock that does not step.
 type calm struct {
 	mu sync.Mutex
 	// all is until when, by the clock of package time: the one that lives are judged by may step back.
@@ -38,10 +38,7 @@ func (c *calm) holds(client ClientID, now time.Time) bool {
 func (c *calm) fall(client ClientID, now time.Time, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.one == nil || len(c.one) >= mostCalmed {
-		c.one = map[ClientID]time.Time{}
-	}
-	c.one[client] = now.Add(calmFor)
+	c.leave(client, now.Add(calmFor))
 	if c.inARow == nil {
 		c.inARow = map[ClientID]bool{}
 	}
@@ -51,6 +48,20 @@ func (c *calm) fall(client ClientID, now time.Time, err error) {
 	if len(c.inARow) >= portalTrouble || errors.Is(err, ErrPortalRateLimited) {
 		c.all = now.Add(calmFor)
 	}
+}
+
+// rest leaves alone, for as long as it is not to be asked for again, a token that is in doubt and was just accepted.
+func (c *calm) rest(client ClientID, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.leave(client, now.Add(askAgain))
+}
+
+func (c *calm) leave(client ClientID, until time.Time) {
+	if c.one == nil || len(c.one) >= mostCalmed {
+		c.one = map[ClientID]time.Time{}
+	}
+	c.one[client] = until
 }
 
 // lift ends the calm of all, since Portal refreshed a token.

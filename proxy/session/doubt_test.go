@@ -202,19 +202,94 @@ func TestTokenOfTwoMintsAtOnceIsAskedForBeforeItIsServed(t *testing.T) {
 	}
 }
 
-// Whoever dated it went by a clock that was ahead, and was set right since: only Portal can say, each time.
-func TestTokenDatedAheadOfTheClockIsServedAfterAsking(t *testing.T) {
+// Whoever dated it went by a clock that was ahead, and was set right since: only Portal can say, and then it is known.
+func TestTokenDatedAheadOfTheClockIsAskedForAndDatedAnew(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ahead := 2 * hour
 		w := newWorld(t, func(p *session.Parts) { p.Sent = func() time.Time { return time.Now().Add(ahead) } })
 		token := w.fetch(session.Need{}).Token
 		ahead = 0
-		for range 3 {
-			w.fetch(session.Need{}).want(t, session.SourceRefresh, token.ID, 0)
+		time.Sleep(time.Minute)
+		w.fetch(session.Need{}).want(t, session.SourceRefresh, token.ID, 0)
+		w.portal.Fail(session.ErrPortalRateLimited)
+		w.fetch(session.Need{}).want(t, session.SourceCache, token.ID, 0)
+		if got := w.stored(); got.ActiveAt.After(time.Now()) || got.MintedAt.After(time.Now()) {
+			t.Errorf("minted %s, active %s: still ahead of %s", got.MintedAt, got.ActiveAt, time.Now())
 		}
-		w.wantProbes(3)
-		w.portal.Kill(token.ID)
-		w.fetch(session.Need{}).wantMinted(t, session.Rejected, token.ID)
+		w.wantProbes(1)
+	})
+}
+
+// The shared clock stepped by ten minutes: Now is the later, Sent the earlier.
+func TestTokenInDoubtIsAskedForNoMoreOftenWhileTheClockIsInDoubt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, func(p *session.Parts) { p.Sent = func() time.Time { return time.Now().Add(-10 * time.Minute) } })
+		w.fetch(session.Need{})
+		token := w.stored()
+		_, _ = w.store.Slide(t.Context(), session.Move{Client: alice, ID: token.ID, Doubt: time.Now()})
+		for range 300 {
+			time.Sleep(100 * time.Millisecond)
+			w.fetch(session.Need{})
+		}
+		if n := w.portal.Probes(); n > 30 {
+			t.Errorf("%d probes of one token in 30 s", n)
+		}
+	})
+}
+
+// The store is down; a mint is given up, and carried out late.
+func TestMintWithoutALeaseThatWasGivenUpPutsTheNextInDoubt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, late(deadline+7*time.Second))
+		w.portal.KillsOlder = true
+		w.store.Break(sessiontest.ErrStoreDown)
+		w.ask(t.Context(), session.Need{}).wantError(t, session.ErrPortalTimeout, deadline)
+		w.store.Break(nil) // it is back
+		for range 30 {
+			time.Sleep(2 * time.Second)
+			if g := w.ask(t.Context(), session.Need{}); g.err != nil {
+				t.Fatal(g.err)
+			}
+		}
+		if g := w.ask(t.Context(), session.Need{}); !w.portal.Accepts(g.Token) {
+			t.Errorf("a dead token is served a minute after (doubt %v)", g.Token.Doubt)
+		}
+	})
+}
+
+// forgetful is what a replica remembers that missed a message.
+type forgetful struct {
+	session.Store
+	stale session.Token
+}
+
+func (m *forgetful) Load(ctx context.Context, c session.ClientID) (session.Token, error) {
+	if !m.stale.IsZero() {
+		return m.stale, nil
+	}
+	return m.Store.Load(ctx, c)
+}
+
+func TestReportOfANewerTokenThanTheReplicaRemembersIsHeeded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.portal.KillsOlder = true
+		t1 := w.fetch(session.Need{}).Token
+		t2 := w.ask(t.Context(), session.Need{Rejected: t1.ID}).Token // at another replica; the message was missed here
+		w.portal.Kill(t2.ID)
+		here := &forgetful{Store: w.store, stale: t1}
+		w.parts.Store = here
+		other := w.replica()
+		g, err := other.Grant(t.Context(), session.Ask{Client: alice, Need: session.Need{Rejected: t2.ID}})
+		if err != nil || !w.portal.Accepts(g.Token) {
+			t.Errorf("answered a report of the newer token with the older, dead one: %v %v", g.Token.ID == t1.ID, err)
+		}
+		if got := w.stored(); got.ID == t2.ID {
+			t.Error("and the one reported stays in the store")
+		}
 	})
 }

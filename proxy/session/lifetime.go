@@ -170,8 +170,10 @@ func (l Lifetime) assume(t Token, now time.Time, need Need) Action {
 
 // doubtful reports whether only Portal can say that t is alive: it may have been killed by another mint, or was dated
 // by a clock that runs ahead of this one, so that its dates say nothing.
-func (l Lifetime) doubtful(t Token, now time.Time) bool {
-	return t.Suspect || t.ActiveAt.After(now.Add(l.SafetyMargin))
+func (l Lifetime) doubtful(t Token, now time.Time) bool { return t.Suspect || l.datedAhead(t, now) }
+
+func (l Lifetime) datedAhead(t Token, now time.Time) bool {
+	return t.ActiveAt.After(now.Add(l.SafetyMargin))
 }
 
 // askAgain is how often Portal is asked for a token that may be killed any moment: a handful of times in all, and soon

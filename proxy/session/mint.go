@@ -28,8 +28,8 @@ func (b *Broker) mint(ctx context.Context, client ClientID, order order) (Grant,
 	}
 	b.parts.Log.InfoContext(ctx, "minted", "client", client, "token_id", token.ID, "reason", order.reason)
 	token.Fence = order.lease.Fence
-	if order.lease.Doubt || !token.Doubt.IsZero() {
-		token.Doubt = b.now().Add(b.parts.Deadline)
+	if order.lease.Doubt || !token.Doubt.IsZero() || b.adrift.may(client, time.Now()) {
+		token.Doubt = b.sent().Add(b.parts.Deadline)
 	}
 	grant, err := b.keep(context.WithoutCancel(ctx), token, sent, order.lease.Seen)
 	grant.Reason = order.reason
@@ -47,9 +47,12 @@ func (b *Broker) ask(ctx context.Context, client ClientID, order order) (Token, 
 	old := order.old
 	served := order.reason != Rejected && b.parts.Lifetime.Live(old, b.now())
 	if served {
-		b.doubt(ctx, old, b.now().Add(2*b.parts.Deadline))
+		b.doubt(ctx, old, b.sent().Add(2*b.parts.Deadline))
 	}
 	token, err := b.parts.Portal.Mint(asking, client, order.reason)
+	if order.lease.Owner == "" && err != nil && !settled(err) {
+		b.adrift.note(client, time.Now().Add(b.parts.Deadline))
+	}
 	if served && err != nil && settled(err) && !errors.Is(err, ErrPortalBadResponse) {
 		b.doubt(context.WithoutCancel(ctx), old, later(old.Doubt, old.MintedAt))
 	}

@@ -21,7 +21,11 @@ func (b *Broker) refresh(ctx context.Context, token Token) (Grant, error) {
 		return Grant{}, err
 	}
 	b.calm.lift()
-	return b.moved(ctx, token, sent, SourceRefresh)
+	grant, err := b.moved(ctx, token, sent, SourceRefresh)
+	if grant.Token.unsettled() {
+		b.calm.rest(token.Client, time.Now())
+	}
+	return grant, err
 }
 
 // replace gets another token for the one that Portal refuses, unless that is gone already: then nobody may ask for one
@@ -42,7 +46,10 @@ func (b *Broker) slide(ctx context.Context, token Token) (Grant, error) {
 // moved records that token was active at the given time. If another has taken its place meanwhile, or it was
 // forgotten, it grants nothing, and the callers look again.
 func (b *Broker) moved(ctx context.Context, token Token, at time.Time, source Source) (Grant, error) {
-	move := Move{Client: token.Client, ID: token.ID, At: at, Clears: token.Suspect && source == SourceRefresh}
+	move := Move{Client: token.Client, ID: token.ID, At: at}
+	if source == SourceRefresh {
+		move.Clears, move.Corrects = token.Suspect, b.parts.Lifetime.datedAhead(token, b.now())
+	}
 	match, err := b.parts.Store.Slide(ctx, move)
 	switch {
 	case err != nil:

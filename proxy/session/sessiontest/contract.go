@@ -46,6 +46,7 @@ func TestStore(t *testing.T, open func(*testing.T) session.Store) {
 		"what became known since stays known then":              knownStays,
 		"only a slide that clears it ends a suspicion":          clearsSuspicion,
 		"a slide puts a token in doubt, or ends that":           slidesDoubt,
+		"a slide corrects dates that are ahead, if it is to":    correctsDates,
 		"a commit keeps the doubt that its token is in":         commitsDoubt,
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -85,6 +85,20 @@ func slidesDoubt(t *testing.T, store session.Store) {
 	wantLoaded(t, store, token.Client, token)
 }
 
+func correctsDates(t *testing.T, store session.Store) {
+	token := saved(t, store)
+	at := token.ActiveAt.Add(-10 * time.Minute)
+	move := session.Move{Client: token.Client, ID: token.ID, At: at}
+	wantMatch(t, session.MatchSame)(store.Slide(t.Context(), move))
+	wantLoaded(t, store, token.Client, token)
+	move.Corrects = true
+	token.MintedAt, token.ActiveAt = token.MintedAt.Add(-10*time.Minute), at
+	for range 2 {
+		wantMatch(t, session.MatchSame)(store.Slide(t.Context(), move))
+		wantLoaded(t, store, token.Client, token)
+	}
+}
+
 func commitsDoubt(t *testing.T, store session.Store) {
 	token := fenced(newClient(), 3)
 	token.Doubt = token.MintedAt.Add(time.Hour)
