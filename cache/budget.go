@@ -128,9 +128,10 @@ func (b *Budget) reserve(ctx context.Context, class session.Class, wish wish) (o
 	if b.parts.Client == nil {
 		return turns.offer(turns.reserve(time.Now(), requests, wish)), nil
 	}
+	b.remind(ctx, class)
 	shared, err := b.reserveShared(ctx, class, wish)
 	if errors.Is(err, errNotTold) {
-		if _, err = b.tell(ctx, class, b.alone[class].counting(time.Now())); err == nil {
+		if _, err = b.tell(ctx, class, turns.all(time.Now())); err == nil {
 			shared, err = b.reserveShared(ctx, class, wish)
 		}
 	}
@@ -161,6 +162,8 @@ func (b *Budget) reserveShared(ctx context.Context, class session.Class, wish wi
 	now, wait := time.Now(), time.Duration(answer[0])*time.Millisecond
 	if wait <= wish.patience {
 		turns.note(turn{now.Add(wait), wish.name})
+	} else {
+		turns.refused(wish.name)
 	}
 	turns.heard(now, int(answer[1]))
 	return offer{wait: wait, barred: answer[2] == 1}, nil
@@ -190,12 +193,21 @@ func (b *Budget) pause(ctx context.Context, class session.Class, p pause) {
 	if b.parts.Client == nil {
 		return
 	}
+	err := b.share(ctx, class, p)
+	b.parts.Log.WarnContext(ctx, "paused", "class", string(class), "seconds", paused.Seconds(), "shared", err == nil,
+		"key_refused", p.reason == keyRefused)
+}
+
+// share makes all replicas pause.
+func (b *Budget) share(ctx context.Context, class session.Class, p pause) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), opTimeout)
 	defer cancel()
 	err := pauseScript.Run(ctx, b.parts.Client, []string{b.key(class, "pause"), b.key(class, "strikes")},
 		p.wait.Milliseconds(), firstPause.Milliseconds(), longestPause.Milliseconds(), p.reason).Err()
-	b.parts.Log.WarnContext(ctx, "paused", "class", string(class), "seconds", paused.Seconds(), "shared", err == nil,
-		"key_refused", p.reason == keyRefused)
+	if err != nil {
+		return fmt.Errorf("pause: %w", err)
+	}
+	return nil
 }
 
 func (b *Budget) paused(ctx context.Context, class session.Class) time.Duration {

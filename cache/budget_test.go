@@ -465,3 +465,61 @@ func TestWhoIsBarredForTheKeysSakeIsToldSoOnEveryReplica(t *testing.T) {
 		})
 	}
 }
+
+func TestReplicaThatTookNoTurnKnowsThatRedisLostThem(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	limit := cache.Limit{Requests: 12, Per: time.Minute}
+	busy, idle := newBudget(t, server.URL(), limit, 2), newBudget(t, server.URL(), limit, 2)
+	for range limit.Requests {
+		wantTurn(t, busy, impatient)
+	}
+	idle.Tell(t.Context()) // its monitor looked: it knows that the fleet took all
+	wantRefused(t, idle)
+	server.Do("FLUSHALL")
+	given := 0
+	for range limit.Requests {
+		if idle.Wait(t.Context(), session.ClassMint, impatient) == nil {
+			given++
+		}
+	}
+	if given > 0 {
+		t.Errorf("%d turns too many in the minute", given)
+	}
+}
+
+func TestPauseThatRedisDidNotHearOfOrLostIsToldAgain(t *testing.T) {
+	t.Parallel()
+	for name, step := range map[string]func(*redistest.Server, func()){
+		"redis failed in that moment": func(s *redistest.Server, pause func()) { s.Kill(); pause(); s.Restart() },
+		"redis was wiped since":       func(s *redistest.Server, pause func()) { pause(); s.Do("FLUSHALL") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := redistest.Start(t)
+			b := newBudget(t, server.URL(), cache.Limit{Requests: 20, Per: time.Minute}, 1)
+			step(server, func() { b.Pause(t.Context(), session.ClassMint, time.Minute) })
+			await(t, "Redis", func() bool { return b.Wait(t.Context(), session.ClassProbe, impatient) == nil })
+			b.Tell(t.Context())
+			wantRefused(t, b)
+		})
+	}
+}
+
+func TestTurnGivenUpInAPauseIsNotTold(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	limit := cache.Limit{Requests: 1, Per: 600 * time.Millisecond}
+	here, there := newBudget(t, server.URL(), limit, 2), newBudget(t, server.URL(), limit, 2)
+	wantTurn(t, here, impatient)
+	done := make(chan error, 1)
+	go func() { done <- here.Wait(t.Context(), session.ClassMint, 900*time.Millisecond) }()
+	await(t, "it to wait", func() bool { return server.Do("ZCARD", turnsKey).(int64) == 2 })
+	there.Pause(t.Context(), session.ClassMint, 10*time.Second)
+	if err := <-done; err == nil {
+		t.Fatal("got a turn in a pause")
+	}
+	server.Do("DEL", "p:{budget-mint}:pause") // it is over
+	here.Tell(t.Context())                    // the monitor's look
+	wantTurn(t, here, impatient)
+}

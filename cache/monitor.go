@@ -47,6 +47,8 @@ type MonitorParts struct {
 type Monitor struct {
 	parts    MonitorParts
 	replicas atomic.Int64
+	// fewer is since when there are fewer than counted.
+	fewer time.Time
 	// known is whether Redis was told of this replica.
 	known bool
 	// warned is whether it was said that the clocks differ.
@@ -91,13 +93,30 @@ func (m *Monitor) Look(ctx context.Context) error {
 		m.parts.Heard(err, 0)
 		return fmt.Errorf("look at Redis: %w", err)
 	}
-	m.replicas.Store(max(answer[1], 1))
+	m.count(max(answer[1], 1))
 	if m.known && answer[2] == 1 {
 		m.parts.Lost()
 	}
 	m.known = true
 	m.parts.Heard(nil, m.read(asked, time.UnixMicro(answer[0])))
 	return nil
+}
+
+// count takes in how many replicas there are. After Redis was away each has to say again that it is there, so fewer count
+// only once they had the time to.
+func (m *Monitor) count(replicas int64) {
+	now := time.Now()
+	switch {
+	case replicas >= m.replicas.Load():
+		m.fewer = time.Time{}
+	case m.fewer.IsZero():
+		m.fewer = now
+		return
+	case now.Sub(m.fewer) < replicaGone:
+		return
+	}
+	m.fewer = time.Time{}
+	m.replicas.Store(replicas)
 }
 
 // read has the clock read what Redis said after it was asked, and returns how far this machine's clock is ahead. If that took

@@ -39,13 +39,14 @@ func (b *Budget) Tell(ctx context.Context) {
 
 // tellOf tells of the latest turn, and of all if that one was not known.
 func (b *Budget) tellOf(ctx context.Context, class session.Class) error {
+	b.remind(ctx, class)
 	var latest []turn
 	if given := b.alone[class].latest(time.Now(), ""); given.name != "" {
 		latest = append(latest, given)
 	}
 	missing, err := b.tell(ctx, class, latest)
 	if missing > 0 {
-		_, err = b.tell(ctx, class, b.alone[class].counting(time.Now()))
+		_, err = b.tell(ctx, class, b.alone[class].all(time.Now()))
 	}
 	return err
 }
@@ -55,17 +56,49 @@ func (b *Budget) tell(ctx context.Context, class session.Class, given []turn) (m
 	ctx, cancel := context.WithTimeout(ctx, opTimeout)
 	defer cancel()
 	turns, now := b.alone[class], time.Now()
-	told := []any{turns.window().Milliseconds(), tellTime.Milliseconds()}
+	args := []any{turns.window().Milliseconds(), tellTime.Milliseconds()}
 	for _, one := range given {
-		told = append(told, now.Sub(one.at).Milliseconds(), one.name)
+		args = append(args, now.Sub(one.at).Milliseconds(), one.name)
 	}
-	answer, err := toldScript.Run(ctx, b.parts.Client, b.keys(class), told...).Int64Slice()
-	if err == nil && len(answer) != 2 {
-		err = errOddAnswer
-	}
+	answer, err := toldScript.Run(ctx, b.parts.Client, b.keys(class), args...).Slice()
 	if err != nil {
 		return 0, fmt.Errorf("tell of turns: %w", err)
 	}
-	turns.heard(now, int(answer[0]))
-	return answer[1], nil
+	told, err := readTold(answer)
+	if err != nil {
+		return 0, fmt.Errorf("tell of turns: %w", err)
+	}
+	turns.heard(now, int(told.fleet))
+	turns.saw(turn{at: now.Add(-time.Duration(told.ago) * time.Millisecond), name: told.latest})
+	return told.missing, nil
+}
+
+// told is what told.lua returns.
+type told struct {
+	fleet, missing int64
+	latest         string
+	ago            int64
+}
+
+func readTold(answer []any) (told, error) {
+	var t told
+	if len(answer) != 4 {
+		return t, errOddAnswer
+	}
+	var ok [4]bool
+	t.fleet, ok[0] = answer[0].(int64)
+	t.missing, ok[1] = answer[1].(int64)
+	t.latest, ok[2] = answer[2].(string)
+	t.ago, ok[3] = answer[3].(int64)
+	if ok != [4]bool{true, true, true, true} {
+		return told{}, errOddAnswer
+	}
+	return t, nil
+}
+
+// remind tells Redis again of a pause that this replica was told of by Portal: it may not have heard, or have lost it.
+func (b *Budget) remind(ctx context.Context, class session.Class) {
+	if left := b.alone[class].pauseLeft(time.Now()); left.wait > 0 {
+		_ = b.share(ctx, class, left) // it is told again
+	}
 }

@@ -1,8 +1,9 @@
--- Tells the budget of turns that a replica took, which it may not know: it was not there, or lost them. If it did not know
--- one, others may have more to tell, so nobody leaves until they had the time to.
+-- Tells the budget of turns that a replica took or heard of, which it may not know: it was not there, or lost them. If it did
+-- not know one, others may have more to tell, so nobody leaves until they had the time to.
 -- KEYS[1] the turns given, KEYS[2] the pause, KEYS[3] what time it was at the latest turn
 -- ARGV    window in ms, that pause in ms, then for each turn how long ago it was in ms, and its name
--- returns how many turns the window holds, and how many of those told it did not know
+-- returns how many turns the window holds, how many of those told it did not know, the name of the latest that
+--         has come ('' = none), and how long ago that was in ms
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local window, pause, missing = tonumber(ARGV[1]), tonumber(ARGV[2]), 0
@@ -18,4 +19,5 @@ if missing > 0 then
     redis.call('SET', KEYS[2], pause .. reason, 'PX', pause)
   end
 end
-return {redis.call('ZCARD', KEYS[1]), missing}
+local latest = redis.call('ZREVRANGEBYSCORE', KEYS[1], now, '-inf', 'WITHSCORES', 'LIMIT', 0, 1)
+return {redis.call('ZCARD', KEYS[1]), missing, latest[1] or '', latest[2] and now - latest[2] or 0}

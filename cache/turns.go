@@ -21,6 +21,7 @@ type turns struct {
 	striking time.Time
 	// What the fleet, and this process, had taken of a window when the fleet was last heard of.
 	heardAt   time.Time
+	theirs    turn
 	fleet, us int
 }
 
@@ -59,6 +60,7 @@ func (t *turns) reserve(now time.Time, requests int, wish wish) time.Duration {
 		}
 	}
 	wait := at.Sub(now)
+	t.drop(wish.name)
 	if wait <= wish.patience {
 		t.add(turn{at, wish.name})
 	}
@@ -77,11 +79,23 @@ func (t *turns) add(given turn) {
 	if t.keep == 0 {
 		return
 	}
-	t.given = slices.DeleteFunc(t.given, func(old turn) bool { return old.name == given.name })
+	t.drop(given.name)
 	if len(t.given) == t.keep {
 		t.given = append(t.given[:0], t.given[1:]...)
 	}
 	t.given = append(t.given, given)
+}
+
+// drop drops the turn of that name: who had it asks for another.
+func (t *turns) drop(name string) {
+	t.given = slices.DeleteFunc(t.given, func(old turn) bool { return old.name == name })
+}
+
+// refused notes that the one named was refused another turn.
+func (t *turns) refused(name string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.drop(name)
 }
 
 // counting returns the turns that still count at now, oldest first.
@@ -91,16 +105,39 @@ func (t *turns) counting(now time.Time) []turn {
 	return slices.DeleteFunc(slices.Clone(t.given), func(given turn) bool { return !given.at.After(now.Add(-t.window())) })
 }
 
-// latest returns the latest turn but for the one named, if it still counts at now; else one without a name.
+// all returns counting's turns, and the latest of the fleet that is known.
+func (t *turns) all(now time.Time) []turn {
+	own := t.counting(now)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.theirs.name != "" && t.theirs.at.After(now.Add(-t.window())) {
+		own = append(own, t.theirs)
+	}
+	return own
+}
+
+// latest returns the latest turn that is known but for the one named, of this process or else of the fleet, if it is sure to
+// count still at now; else one without a name.
 func (t *turns) latest(now time.Time, but string) turn {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	sure := now.Add(-t.per)
 	for _, given := range slices.Backward(t.given) {
-		if given.name != but && given.at.After(now.Add(-t.window())) {
+		if given.name != but && given.at.After(sure) {
 			return given
 		}
 	}
+	if t.theirs.name != but && t.theirs.at.After(sure) {
+		return t.theirs
+	}
 	return turn{}
+}
+
+// saw notes the latest turn of the fleet.
+func (t *turns) saw(given turn) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.theirs = given
 }
 
 // heard notes how many turns of the current window the fleet has taken, this process included.
@@ -161,6 +198,13 @@ func (t *turns) offer(wait time.Duration) offer {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return offer{wait: wait, barred: wait > 0 && t.reason == keyRefused && t.paused.After(time.Now())}
+}
+
+// pauseLeft returns what is left of the pause.
+func (t *turns) pauseLeft(now time.Time) pause {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return pause{wait: max(t.paused.Sub(now), 0), reason: t.reason}
 }
 
 // pausedFor returns how long no turn is given.
