@@ -4,6 +4,7 @@ PKG      ?= ./...
 BENCH    ?= .
 COUNT    ?= 1
 FUZZTIME ?= 10s
+CHECKS   ?= 2000
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 TOOL    := go tool -modfile=.tools/go.mod
@@ -36,8 +37,9 @@ bench: redis ## Run the benchmarks that match BENCH, COUNT times
 fuzz: redis ## Run each fuzz target for FUZZTIME
 	FUZZTIME=$(FUZZTIME) .ci/fuzz
 
-soak: redis ## Run the tests of a fleet in their long form, with the race detector
+soak: redis ## Run the tests of a fleet, and the models, in their long form, with the race detector
 	go test -race -run Fleet -timeout 30m ./cmd/cstproxy -soak
+	go test -race -run 'History|Rule|Linearizable|Window' -timeout 30m ./cache ./proxy/session -rapid.checks=$(CHECKS)
 
 cover: redis ## Measure the coverage of all packages by all tests
 	go test -coverpkg=./... -coverprofile=coverage.out ./...
