@@ -174,6 +174,8 @@ type Grant struct {
 	At time.Time
 	// instead is the token in whose place it was minted, if that was rejected.
 	instead TokenID
+	// open: an attempt before the one that brought it may be carried out yet.
+	open bool
 }
 
 // Grant returns a live token for ask.Client, one that meets ask.Need. Errors are those of the Portal port, or

@@ -116,6 +116,27 @@ func TestTokenInDoubtIsServedWhilePortalFails(t *testing.T) {
 	})
 }
 
+// retried is a Portal that is asked twice for each mint, since the first request broke.
+type retried struct{ *sessiontest.Portal }
+
+func (r retried) Mint(ctx context.Context, client session.ClientID, reason session.Reason) (session.Token, error) {
+	token, err := r.Portal.Mint(ctx, client, reason)
+	token.Doubt = time.Now()
+	return token, err
+}
+
+// The token that the second attempt brought may be replaced before the first is carried out.
+func TestTokenAfterOneThatASecondAttemptBroughtIsInDoubtToo(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, func(p *session.Parts) { p.Portal = retried{p.Portal.(*sessiontest.Portal)} })
+		w.fetch(session.Need{})
+		if lease, err := w.store.Acquire(t.Context(), alice, "another"); err != nil || !lease.Doubt {
+			t.Errorf("lease = %+v, %v; want one in doubt", lease, err)
+		}
+	})
+}
+
 // nearItsWindow returns a token whose window holds 10 hours more, and that is not due for a refresh.
 func (w *world) nearItsWindow() (token session.Token) {
 	w.t.Helper()

@@ -105,10 +105,12 @@ func (b *Broker) waitFor(ctx context.Context, ask Ask, changed <-chan struct{}) 
 // should that fail, the request to Portal ends before the lease does.
 func (b *Broker) mintUnder(ctx context.Context, ask Ask, lease Lease) (Grant, error) {
 	held, giveBack := b.hold(ctx, lease)
-	var grant Grant
-	err := ErrOutcomeUnknown // unless this returns
-	defer func() { giveBack(err) }()
-	grant, err = b.mintHeld(held, ask, lease)
+	outcome := ErrOutcomeUnknown // unless this returns
+	defer func() { giveBack(outcome) }()
+	grant, err := b.mintHeld(held, ask, lease)
+	if outcome = err; grant.open {
+		outcome = ErrOutcomeUnknown
+	}
 	return grant, err
 }
 

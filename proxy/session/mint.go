@@ -28,11 +28,12 @@ func (b *Broker) mint(ctx context.Context, client ClientID, order order) (Grant,
 	}
 	b.parts.Log.InfoContext(ctx, "minted", "client", client, "token_id", token.ID, "reason", order.reason)
 	token.Fence = order.lease.Fence
-	if order.lease.Doubt || !token.Doubt.IsZero() || b.adrift.may(client, time.Now()) {
+	open := !token.Doubt.IsZero()
+	if order.lease.Doubt || open || b.adrift.may(client, time.Now()) {
 		token.Doubt = b.sent().Add(b.parts.Deadline)
 	}
 	grant, err := b.keep(context.WithoutCancel(ctx), token, sent, order.lease.Seen)
-	grant.Reason = order.reason
+	grant.Reason, grant.open = order.reason, open
 	if order.reason == Rejected {
 		grant.instead = order.old.ID
 	}
