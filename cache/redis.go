@@ -115,8 +115,7 @@ func (r *Redis) Commit(ctx context.Context, token session.Token, seen uint64) (s
 func (r *Redis) Slide(ctx context.Context, move session.Move) (session.Match, error) {
 	life := r.parts.Lifetime
 	return r.compare(ctx, slideScript, move.Client, named(move.ID), move.At.UnixMilli(), life.IdleTTL.Milliseconds(),
-		life.RefreshWindow.Milliseconds(), flag(move.Clears), stamp(move.Doubt), r.sent(),
-		r.channel(), string(move.Client), flag(move.Corrects))
+		life.RefreshWindow.Milliseconds(), clears(move), stamp(move.Doubt), r.sent(), r.channel(), string(move.Client), corrects(move))
 }
 
 // Forget implements [session.Store].
@@ -152,9 +151,16 @@ func (r *Redis) compare(ctx context.Context, script *redis.Script, client sessio
 	return session.Match(match), nil //nolint:gosec // the scripts return 0, 1 or 2
 }
 
-// flag is how a script takes a yes or a no.
-func flag(is bool) string { //nolint:revive // a flag is a boolean
-	if is {
+// clears and corrects are how a script takes what a move is for.
+func clears(move session.Move) string {
+	if move.Clears {
+		return "1"
+	}
+	return "0"
+}
+
+func corrects(move session.Move) string {
+	if move.Corrects {
 		return "1"
 	}
 	return "0"

@@ -23,6 +23,7 @@ type turns struct {
 	heardAt   time.Time
 	theirs    turn
 	fleet, us int
+	most      time.Time
 }
 
 // turn is a moment at which a request leaves. Its name tells it from all others of the fleet.
@@ -144,7 +145,10 @@ func (t *turns) saw(given turn) {
 func (t *turns) heard(now time.Time, fleet int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.heardAt, t.fleet, t.us = now, fleet, 0
+	if fleet >= t.fleet || now.Sub(t.most) > 2*tellTime {
+		t.fleet, t.most = fleet, now // fewer count once all had the time to tell a Redis that lost some
+	}
+	t.heardAt, t.us = now, 0
 	for _, given := range t.given {
 		if given.at.After(now.Add(-t.window())) {
 			t.us++

@@ -125,10 +125,14 @@ func settle(ctx context.Context, well <-chan struct{}, tell ...func(context.Cont
 		case <-ctx.Done():
 			return
 		case <-well:
-			for _, what := range tell {
-				what(ctx)
-			}
+			inTurn(ctx, tell)
 		}
+	}
+}
+
+func inTurn(ctx context.Context, work []func(context.Context)) {
+	for _, w := range work {
+		w(ctx)
 	}
 }
 
