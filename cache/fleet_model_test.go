@@ -31,9 +31,16 @@ const (
 var (
 	fleetClients = []session.ClientID{alice, "bob"}
 	fleetNeeds   = []time.Duration{0, time.Minute, hour, 6 * hour, 20 * hour, day - time.Minute, day}
-	fleetWaits   = []time.Duration{0, time.Millisecond, 5 * time.Millisecond, 40 * time.Millisecond, 300 * time.Millisecond, time.Second, 3 * time.Second}
-	fleetSleeps  = []time.Duration{100 * time.Millisecond, time.Second, 2500 * time.Millisecond, 4 * time.Second, 12 * time.Second, 31 * time.Second, 90 * time.Second}
-	fleetAges    = []time.Duration{10 * time.Minute, 4 * hour, 11 * hour, 13 * hour, day - 5*time.Minute, day - 3*time.Minute, day, 3 * day}
+	fleetWaits   = []time.Duration{
+		0, time.Millisecond, 5 * time.Millisecond, 40 * time.Millisecond, messages, time.Second, 3 * time.Second,
+	}
+	fleetSleeps = []time.Duration{
+		100 * time.Millisecond, time.Second, 2500 * time.Millisecond, 4 * time.Second, 12 * time.Second, 31 * time.Second, 90 * time.Second,
+	}
+	fleetAges = []time.Duration{
+		10 * time.Minute, 4 * hour, 11 * hour, 13 * hour, day - 5*time.Minute, day - calmEnough - 70*time.Second,
+		day - calmEnough - 20*time.Second, day, 3 * day,
+	}
 )
 
 // history is what befalls a fleet, step after step, while callers of earlier steps may still wait.
@@ -135,6 +142,20 @@ func (h *history) report(*rapid.T) {
 	client := h.client()
 	h.begin(&fetch{ask: session.Ask{Client: client, Need: session.Need{Rejected: h.holds(client).ID}}, by: m}, 0)
 	time.Sleep(rapid.SampledFrom(fleetWaits).Draw(h.t, "wait"))
+}
+
+// storm has clients come and go while Portal does what it likes, and all is well after that.
+func (h *history) storm(*rapid.T) {
+	h.setWeather(stormy)
+	client := h.client()
+	for range rapid.IntRange(1, 4).Draw(h.t, "times") {
+		_, m := h.member()
+		h.forget(m, client)
+		_, m = h.member()
+		h.begin(&fetch{ask: session.Ask{Client: client}, by: m}, 0)
+		time.Sleep(rapid.SampledFrom([]time.Duration{time.Second, attempt + time.Second}).Draw(h.t, "wait"))
+	}
+	h.spell(h.t)
 }
 
 // use has a client use its token for some days, twice a day.
@@ -494,6 +515,9 @@ func (h *history) age(age time.Duration) {
 
 // stampede: cold callers everywhere cost one mint, if nothing is wrong.
 func (h *history) stampede(*rapid.T) {
+	if rapid.Bool().Draw(h.t, "peace") {
+		h.peace()
+	}
 	h.book.mu.Lock()
 	calm := h.book.calmAt(time.Now())
 	h.book.mu.Unlock()
@@ -624,10 +648,12 @@ func TestNoHistoryOfAFleetWithFaultsLeavesADeadTokenThatSomebodyKnewOf(t *testin
 			h := newHistory(t)
 			defer h.end()
 			actions := map[string]func(*rapid.T){
-				"fetch": h.fetches, "fetch again": h.fetches, "fetch once more": h.fetches, "wait": h.waits, "wait again": h.waits,
-				"age": h.ages, "weather": h.weatherChanges, "disconnect": h.disconnect, "connect": h.connect, "connect again": h.connect,
-				"mute": h.mutes, "lose": h.lose, "crash": h.crash, "restart": h.restart, "logout": h.logout, "kill": h.kill,
-				"clocks": h.clocks, "stampede": h.stampede, "cold": h.cold, "cold again": h.cold, "spell": h.spell, "report": h.report, "use": h.use, "spell again": h.spell,
+				"fetch": h.fetches, "fetch again": h.fetches, "fetch once more": h.fetches, "cold": h.cold, "cold again": h.cold,
+				"report": h.report, "logout": h.logout, "stampede": h.stampede,
+				"wait": h.waits, "wait again": h.waits, "age": h.ages, "use": h.use, "clocks": h.clocks,
+				"weather": h.weatherChanges, "spell": h.spell, "spell again": h.spell, "storm": h.storm, "kill": h.kill,
+				"disconnect": h.disconnect, "connect": h.connect, "connect again": h.connect, "mute": h.mutes, "lose": h.lose,
+				"crash": h.crash, "restart": h.restart,
 			}
 			actions[""] = h.between
 			t.Repeat(actions)
