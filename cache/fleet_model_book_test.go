@@ -134,7 +134,8 @@ func (b *book) lookLocked(client session.ClientID) {
 		b.failLocked("the store has %s again, which it was told to forget at %s", name(record.ID), since.Format("15:04:05.000"))
 	}
 	b.kept[client] = append(history, entry{time.Now(), record})
-	b.noteLocked("store: %s has %s, fence %d, suspect %t, doubt %s", client, name(record.ID), record.Fence, record.Suspect, record.Doubt.Format("15:04:05.000"))
+	b.noteLocked("store: %s has %s, fence %d, suspect %t, active %s, doubt %s", client, name(record.ID), record.Fence,
+		record.Suspect, record.ActiveAt.Format("15:04:05.000"), record.Doubt.Format("15:04:05.000"))
 }
 
 // calmAt reports whether nothing was wrong then, for so long that nothing was under way that began when something was.
