@@ -12,8 +12,9 @@ import (
 	"github.com/cstproxy/cstproxy/proxy/session"
 )
 
-// tellTime is how long all replicas have to tell of their turns, once it shows that Redis lost some.
-const tellTime = monitorEvery + 200*time.Millisecond
+// tellTime is how long all replicas have to tell of their turns, once it shows that Redis lost some: a few looks of each
+// one's monitor, since the first may fail.
+const tellTime = 3 * time.Second
 
 // errNotTold: Redis does not know of a turn that this replica took.
 var errNotTold = errors.New("a turn is not known")

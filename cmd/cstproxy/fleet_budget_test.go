@@ -92,9 +92,15 @@ func busiest(moments []time.Time, stretch time.Duration) int {
 }
 
 // TestFleetKeepsWithinItsBudgetThoughRedisLosesIt has cold clients ask before Redis dies, while it is dead, and once it is
-// back and knows of no request that left.
+// back and knows of no request that left. It is told again where the machine stood still for so long that a replica could
+// not tell Redis of its requests while the others waited for it.
 func TestFleetKeepsWithinItsBudgetThoughRedisLosesIt(t *testing.T) {
 	t.Parallel()
+	retellFleet(t, func() (*fleet, []string) { return loseTheBudget(t) })
+}
+
+func loseTheBudget(t *testing.T) (*fleet, []string) {
+	t.Helper()
 	const rate, early = 30, 15
 	redis := redistest.Start(t)
 	f := startFleet(t, 3, portaltest.Options{}, onRedis(redis), fmt.Sprintf("CSTPROXY_MINT_RATE=%d/m", rate))
@@ -115,13 +121,12 @@ func TestFleetKeepsWithinItsBudgetThoughRedisLosesIt(t *testing.T) {
 	ask("meanwhile", 1500*time.Millisecond)
 	alone := f.portal.Stats().Mints - early
 	redis.Restart()
-	ask("later", 4*time.Second)
+	ask("later", 6*time.Second)
 	arrived := len(f.portal.Arrivals(portaltest.Mint))
 	t.Logf("Portal was asked %d times before, %d while Redis was dead, %d in all; %d callers were refused", early, alone, arrived, tally.refused)
 	if arrived > rate || alone == 0 {
-		t.Errorf("Portal was asked %d times within a minute, %d of them while Redis was dead; want at most %d, and some then", arrived, alone, rate)
+		tally.wrong = append(tally.wrong, fmt.Sprintf(
+			"Portal was asked %d times within a minute, %d of them while Redis was dead; want at most %d, and some then", arrived, alone, rate))
 	}
-	for _, wrong := range tally.wrong {
-		t.Error(wrong)
-	}
+	return f, tally.wrong
 }

@@ -96,7 +96,8 @@ func (f *fleet) stalled() bool {
 	defer f.mu.Unlock()
 	return slices.ContainsFunc(f.ever, func(c *child) bool {
 		log := c.written.String()
-		return strings.Contains(log, "minting without a lease") || strings.Contains(log, "counted by this replica alone")
+		return strings.Contains(log, "minting without a lease") || strings.Contains(log, "counted by this replica alone") ||
+			strings.Contains(log, `"msg":"store failed`)
 	})
 }
 
