@@ -47,9 +47,14 @@ func (t *Tier) restore(ctx context.Context, r remembered) session.Token {
 	return kept
 }
 
-// inDoubt returns token such that Portal is asked for it once from now on.
+// inDoubt returns token such that Portal is asked for it once from now on, also by a clock that came in doubt since it was
+// active and may run behind that.
 func (t *Tier) inDoubt(token session.Token) session.Token {
-	if now := stored(t.parts.Sent()); now.After(token.Doubt) {
+	now := stored(t.parts.Sent())
+	if now.Before(token.ActiveAt) {
+		now = token.ActiveAt.Add(time.Millisecond)
+	}
+	if now.After(token.Doubt) {
 		token.Doubt = now
 	}
 	return token

@@ -54,6 +54,24 @@ func TestTokenThatTheStoreLostIsPutBack(t *testing.T) {
 	}
 }
 
+// The clock came in doubt since the token was accepted, and may be behind that.
+func TestTokenThatIsPutBackIsAskedForThoughTheClockCameInDoubt(t *testing.T) {
+	t.Parallel()
+	store, clock, behind := &sessiontest.Store{}, newClock(), time.Duration(0)
+	tier := newTier(t, cache.TierParts{
+		Store: store, TTL: memoryTTL, Now: clock.Now, Sent: func() time.Time { return clock.Now().Add(-behind) },
+	})
+	save(t, tier, sessiontest.NewToken(alice, clock.Now()))
+	clock.advance(time.Minute)
+	behind = hour
+	store.Lose()
+	got, err := tier.Look(t.Context(), alice)
+	must(t, err)
+	if action := portal().Decide(got, clock.Now(), session.Need{}).Action; action != session.Refresh {
+		t.Errorf("a fetch would %s it, want it refreshed", action)
+	}
+}
+
 func TestTokenThatIsNotLostIsNotPutBack(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

@@ -193,6 +193,27 @@ func TestTokenThatAMintMayHaveKilledIsAskedFor(t *testing.T) {
 	}
 }
 
+// The fleet's clock came in doubt after the token was last accepted, and may be behind that.
+func TestTokenThatAMintMayHaveKilledIsAskedForThoughTheClockCameInDoubt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		behind, answer := time.Duration(0), func(context.Context) error { return nil }
+		w := newWorld(t, onMint(func(ctx context.Context) error { return answer(ctx) }), func(p *session.Parts) {
+			p.Sent = func() time.Time { return time.Now().Add(-behind) }
+		})
+		token := w.nearItsWindow()
+		if err := w.NoteActivity(t.Context(), alice, token.ID); err != nil {
+			t.Fatal(err)
+		}
+		behind, answer = 2*hour, hang
+		w.ask(t.Context(), explicit(day)).wantError(t, session.ErrPortalTimeout, deadline)
+		w.portal.Kill(token.ID)
+		answer = func(context.Context) error { return nil }
+		time.Sleep(5 * time.Second)
+		w.fetch(session.Need{}).wantMinted(t, session.Rejected, token.ID)
+	})
+}
+
 // Two replicas minted at once, since one did not see the other's lease. Whichever token is kept may be dead.
 func TestTokenOfTwoMintsAtOnceIsAskedForBeforeItIsServed(t *testing.T) {
 	t.Parallel()

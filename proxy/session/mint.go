@@ -48,7 +48,8 @@ func (b *Broker) ask(ctx context.Context, client ClientID, order order) (Token, 
 	old := order.old
 	served := order.reason != Rejected && b.parts.Lifetime.Live(old, b.now())
 	if served {
-		b.doubt(ctx, old, b.sent().Add(2*b.parts.Deadline))
+		// By the later date: the clock may have come in doubt since the token was active, and run behind that.
+		b.doubt(ctx, old, later(b.sent(), old.ActiveAt).Add(2*b.parts.Deadline))
 	}
 	token, err := b.parts.Portal.Mint(asking, client, order.reason)
 	if order.lease.Owner == "" && err != nil && !settled(err) {
