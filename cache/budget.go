@@ -129,10 +129,10 @@ func (b *Budget) reserve(ctx context.Context, class session.Class, wish wish) (o
 		return turns.offer(turns.reserve(time.Now(), requests, wish)), nil
 	}
 	b.remind(ctx, class)
-	shared, err := b.reserveShared(ctx, class, wish)
+	shared, err := b.insist(ctx, class, wish)
 	if errors.Is(err, errNotTold) {
 		if _, err = b.tell(ctx, class, turns.all(time.Now())); err == nil {
-			shared, err = b.reserveShared(ctx, class, wish)
+			shared, err = b.insist(ctx, class, wish)
 		}
 	}
 	switch {
@@ -143,6 +143,20 @@ func (b *Budget) reserve(ctx context.Context, class session.Class, wish wish) (o
 	}
 	b.parts.Log.WarnContext(ctx, "budget counted by this replica alone", "class", string(class), "error", err)
 	return turns.offer(turns.reserveAlone(time.Now(), requests, b.parts.Replicas(), wish)), nil
+}
+
+// turnTries is how often Redis is asked for a turn before a replica goes by its own count: a moment's trouble would cost
+// the fleet a request too many. One that is down costs no more for it, since it is left alone after the second.
+const turnTries = 5
+
+func (b *Budget) insist(ctx context.Context, class session.Class, wish wish) (taken offer, err error) {
+	for range turnTries {
+		taken, err = b.reserveShared(ctx, class, wish)
+		if err == nil || errors.Is(err, errNotTold) || ctx.Err() != nil {
+			return taken, err
+		}
+	}
+	return taken, err
 }
 
 func (b *Budget) reserveShared(ctx context.Context, class session.Class, wish wish) (offer, error) {
