@@ -30,7 +30,7 @@ func (b *Broker) mint(ctx context.Context, client ClientID, order order) (Grant,
 	token.Fence = order.lease.Fence
 	open := !token.Doubt.IsZero()
 	if order.lease.Doubt || open || b.adrift.may(client, time.Now()) {
-		token.Doubt = b.sent().Add(b.parts.Deadline)
+		token.Doubt = b.after(sent, b.parts.Deadline)
 	}
 	grant, err := b.keep(context.WithoutCancel(ctx), token, sent, order.lease.Seen)
 	grant.Reason, grant.open = order.reason, open
@@ -48,8 +48,7 @@ func (b *Broker) ask(ctx context.Context, client ClientID, order order) (Token, 
 	old := order.old
 	served := order.reason != Rejected && b.parts.Lifetime.Live(old, b.now())
 	if served {
-		// By the later date: the clock may have come in doubt since the token was active, and run behind that.
-		b.doubt(ctx, old, later(b.sent(), old.ActiveAt).Add(2*b.parts.Deadline))
+		b.doubt(ctx, old, b.after(old.ActiveAt, 2*b.parts.Deadline))
 	}
 	token, err := b.parts.Portal.Mint(asking, client, order.reason)
 	if order.lease.Owner == "" && err != nil && !settled(err) {
@@ -66,6 +65,12 @@ func (b *Broker) doubt(ctx context.Context, token Token, until time.Time) {
 	if _, err := b.parts.Store.Slide(ctx, Move{Client: token.Client, ID: token.ID, Doubt: until}); err != nil {
 		b.parts.Log.WarnContext(ctx, "doubt not stored", "client", token.Client, "token_id", token.ID, "error", err)
 	}
+}
+
+// after returns the time that wait takes from now, for a token last active at active: a clock that came in doubt since may
+// run behind that, and then nothing would be asked for.
+func (b *Broker) after(active time.Time, wait time.Duration) time.Time {
+	return later(b.sent(), active).Add(wait)
 }
 
 func later(a, b time.Time) time.Time {
