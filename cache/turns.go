@@ -212,8 +212,4 @@ func (t *turns) pauseLeft(now time.Time) pause {
 }
 
 // pausedFor returns how long no turn is given.
-func (t *turns) pausedFor(now time.Time) time.Duration {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return max(t.paused.Sub(now), 0)
-}
+func (t *turns) pausedFor(now time.Time) time.Duration { return t.pauseLeft(now).wait }
