@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -96,10 +97,10 @@ func (b *Breaker) note(ctx context.Context, began time.Time, err error) {
 	switch {
 	case ctx.Value(pastBreaker{}) != nil && answers(err):
 		b.circuit.Close()
-	case isDown(ctx, err):
-		b.failed(began)
 	case b.circuit.IsHalfOpen() && !answers(err):
 		b.circuit.RecordFailure()
+	case isDown(ctx, err):
+		b.failed(began, err)
 	case errors.Is(err, redis.ErrPoolTimeout), err != nil && errors.Is(ctx.Err(), context.Canceled):
 		// A crowd here, or a caller who left: neither says anything of Redis.
 	default:
@@ -108,13 +109,24 @@ func (b *Breaker) note(ctx context.Context, began time.Time, err error) {
 }
 
 // failed counts a failure, unless another was seen while this command ran: what fails at once is one failure, and may
-// be no more than this machine having stood still.
-func (b *Breaker) failed(began time.Time) {
+// be no more than this machine having stood still. Nor does a time-out count that may be this process's own.
+func (b *Breaker) failed(began time.Time, err error) {
 	before := b.failedAt.Load()
-	if began.UnixNano() <= before || !b.failedAt.CompareAndSwap(before, time.Now().UnixNano()) {
+	if began.UnixNano() <= before || isTimeout(err) && strained(began) {
 		return
 	}
-	b.circuit.RecordFailure()
+	if b.failedAt.CompareAndSwap(before, time.Now().UnixNano()) {
+		b.circuit.RecordFailure()
+	}
+}
+
+// strained reports whether a command that began then and timed out did so well after its time, or whoever is ready to run
+// in this process waits long for it: the answer may have come in time, with nobody to read it.
+func strained(began time.Time) bool {
+	const most = opTimeout / 6
+	late, ready := time.Since(began)-opTimeout, time.Now()
+	runtime.Gosched()
+	return max(late, time.Since(ready)) > most
 }
 
 // answers reports whether Redis said something, if only that it won't.
@@ -125,14 +137,16 @@ func answers(err error) bool {
 
 // isDown tells a Redis that can't serve from one that answers, if only with an error, and from a caller who left.
 func isDown(ctx context.Context, err error) bool {
-	var network net.Error
 	switch {
 	case err == nil, errors.Is(err, redis.Nil), errors.Is(ctx.Err(), context.Canceled), errors.Is(err, redis.ErrPoolTimeout):
 		return false
 	case redis.IsReadOnlyError(err), redis.IsLoadingError(err), redis.IsMasterDownError(err), redis.IsClusterDownError(err):
 		return true
-	case errors.As(err, &network), errors.Is(err, context.DeadlineExceeded):
-		return true
 	}
 	return !answers(err)
+}
+
+func isTimeout(err error) bool {
+	var network net.Error
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &network) && network.Timeout()
 }

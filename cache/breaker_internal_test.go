@@ -3,6 +3,9 @@ package cache
 import (
 	"context"
 	"io"
+	"runtime"
+	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,4 +33,71 @@ func TestLookThatGotNoConnectionSaysNothing(t *testing.T) {
 			t.Error("an answer left it open")
 		}
 	})
+}
+
+func TestTimeOutOfAProcessThatHadNoTimeToReadSaysNothing(t *testing.T) {
+	t.Parallel()
+	for took, opens := range map[time.Duration]bool{opTimeout: true, opTimeout * 11 / 10: true, opTimeout * 3 / 2: false, time.Second: false} {
+		t.Run(took.String(), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b := NewBreaker()
+				for range failuresToOpen {
+					time.Sleep(took)
+					b.note(t.Context(), time.Now().Add(-took), context.DeadlineExceeded)
+				}
+				if b.IsOpen() != opens {
+					t.Errorf("open = %t, want %t", b.IsOpen(), opens)
+				}
+			})
+		})
+	}
+}
+
+func TestARefusedConnectionCountsHoweverLate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := NewBreaker()
+		for range failuresToOpen {
+			time.Sleep(time.Second)
+			b.note(t.Context(), time.Now().Add(-time.Second), syscall.ECONNREFUSED)
+		}
+		if !b.IsOpen() {
+			t.Error("the breaker is closed")
+		}
+	})
+}
+
+// A crowd in this process keeps answers from being read as much as a machine that stands still.
+func TestProcessIsStrainedByACrowdOfItsOwn(t *testing.T) {
+	var ran, crowd sync.WaitGroup
+	done := make(chan struct{})
+	work := func() (more bool) {
+		for began := time.Now(); time.Since(began) < 2*time.Millisecond; {
+			continue
+		}
+		runtime.Gosched()
+		select {
+		case <-done:
+			return false
+		default:
+			return true
+		}
+	}
+	for range 100 * runtime.GOMAXPROCS(0) {
+		ran.Add(1)
+		crowd.Go(func() {
+			work()
+			ran.Done()
+			for work() {
+				continue
+			}
+		})
+	}
+	ran.Wait()
+	if !strained(time.Now()) {
+		t.Error("it is not, with a hundred to run for each processor")
+	}
+	close(done)
+	crowd.Wait()
 }

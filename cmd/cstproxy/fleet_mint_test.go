@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -80,23 +81,24 @@ func TestFleetSurvivesTheDeathOfEveryMinter(t *testing.T) {
 	}
 }
 
-// killEveryMinter kills the replica that mints, for each client, and returns what was wrong with what came of it.
+// killEveryMinter kills the replica that mints, for each client, and returns what was wrong with what came of it. Other
+// replicas stand by to take the place of the dead at once: were they only started then, the leases of the first to die would
+// run out meanwhile, and those who mint next would be killed as well.
 func killEveryMinter(t *testing.T, killsOlder bool) (*fleet, []string) {
 	t.Helper()
 	var wrong []string
 	callers := longOr(300, 60)
 	minters := firstMints{by: map[string]int{}}
-	f := startFleetBehind(t, 3, portaltest.Options{MintKillsOlder: killsOlder}, minters.wrap,
+	all := startFleetBehind(t, 6, portaltest.Options{MintKillsOlder: killsOlder}, minters.wrap,
 		unlimited(onRedis(redistest.Start(t)))...)
-	clients := clientIDs("cold", 15)
+	f, clients := all.part(0, 3), clientIDs("cold", 15)
 
 	done := make(chan map[string]map[string]int, 1)
 	began := time.Now()
 	go func() { done <- f.callers(clients, callers) }()
 	await(t, "a mint for each client", func() bool { return minters.count() == len(clients) })
-	for i := range 3 {
-		f.replica(i).kill()
-		f.start(i)
+	for _, dying := range f.become(all.part(3, 6)) {
+		dying.signal(os.Kill)
 	}
 	killed := time.Since(began)
 	got := <-done
@@ -112,7 +114,7 @@ func killEveryMinter(t *testing.T, killsOlder bool) (*fleet, []string) {
 		wrong = append(wrong, fmt.Sprintf("Portal minted %d tokens, want at most %d", got, 2*len(clients)))
 	}
 	f.expectLiveTokens(clients)
-	return f, wrong
+	return all, wrong
 }
 
 func TestFleetMintsOnceForAllWhoReportOneToken(t *testing.T) {

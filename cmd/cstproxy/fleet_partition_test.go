@@ -107,7 +107,7 @@ func TestFleetServesFastWhileALinkIsSilent(t *testing.T) {
 			clients := clientIDs("warm", 20)
 			f.warm(clients)
 			for _, after := range []string{"left to time out", "cut"} {
-				pace := f.alone(0).fetches(clients, 4, 10*time.Millisecond)
+				pace := f.part(0, 1).fetches(clients, 4, 10*time.Millisecond)
 				link.down.Store(true)
 				lasting(t, longOr(10*time.Second, 1500*time.Millisecond))
 				seesRedis(f.replica(0), 0)
@@ -136,7 +136,7 @@ func TestFleetServesFastWhileALinkIsCutAgainAndAgain(t *testing.T) {
 			clients := clientIDs("warm", 20)
 			f.warm(clients)
 
-			pace := f.alone(0).fetches(clients, 4, 10*time.Millisecond)
+			pace := f.part(0, 1).fetches(clients, 4, 10*time.Millisecond)
 			tick := time.NewTicker(50 * time.Millisecond)
 			defer tick.Stop()
 			for range longOr(400, 40) {

@@ -132,9 +132,17 @@ func (f *fleet) all() []*child {
 	return slices.Clone(f.replicas)
 }
 
-// alone returns the fleet as if it had the i-th replica only.
-func (f *fleet) alone(i int) *fleet {
-	return &fleet{t: f.t, portal: f.portal, replicas: []*child{f.replica(i)}}
+// part returns the fleet as if it had the replicas from i up to j only.
+func (f *fleet) part(i, j int) *fleet {
+	return &fleet{t: f.t, portal: f.portal, replicas: f.all()[i:j]}
+}
+
+// become has the other's replicas take the place of the fleet's, and returns those.
+func (f *fleet) become(other *fleet) (before []*child) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	before, f.replicas = f.replicas, other.all()
+	return before
 }
 
 // warm has every replica serve every client once.
