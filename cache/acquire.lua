@@ -1,4 +1,5 @@
--- Takes the lease on a client's mint, with a fence: a number higher than any commit or lease before it.
+-- Takes the lease on a client's mint, with a fence: a number higher than any commit or lease before it. The first is the
+-- time, so that this holds too where Redis lost its data.
 -- KEYS[1] the lease, KEYS[2] the fence, KEYS[3] the record, KEYS[4] whose mint may be carried out yet ('?' = that of more than one)
 -- ARGV    owner, hold in ms, how long to remember the fence in ms, how long after its lease a mint may be carried out in ms
 -- returns nothing if it is busy, else the fence, that of the record there (0 = none), and 1 if a mint under an earlier
@@ -21,6 +22,10 @@ if owner and owner ~= ARGV[1] then
 end
 local fence = tonumber(redis.call('GET', KEYS[2]) or '0')
 if not owner or fence == 0 then
+  if fence == 0 then
+    local time = redis.call('TIME')
+    fence = tonumber(time[1]) * 100000 + math.floor(tonumber(time[2]) / 10)
+  end
   fence = math.max(fence, seen) + 1
   redis.call('SET', KEYS[2], string.format('%.0f', fence), 'PX', ARGV[3])
 end

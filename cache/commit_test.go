@@ -27,6 +27,8 @@ type model struct {
 
 	kept   session.Token
 	latest uint64
+	// highest is the highest fence that was ever given.
+	highest uint64
 	holder string
 	// leases are all that were ever taken, lost ones too; the zero one is none.
 	leases []session.Lease
@@ -43,10 +45,13 @@ func (m *model) acquire(t *rapid.T) {
 		}
 		return
 	}
-	if m.holder == "" || m.latest == 0 {
+	switch {
+	case m.latest == 0 && lease.Fence > max(m.highest, m.kept.Fence):
+		m.latest = lease.Fence // Redis forgot, and has begun again with the time
+	case m.holder == "":
 		m.latest = max(m.latest, m.kept.Fence) + 1
 	}
-	m.holder = owner
+	m.holder, m.highest = owner, max(m.highest, m.latest)
 	if err != nil || lease.Fence != m.latest || lease.Seen != m.kept.Fence {
 		t.Fatalf("%s acquired %+v, %v; want fence %d, seen %d", owner, lease, err, m.latest, m.kept.Fence)
 	}

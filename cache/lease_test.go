@@ -2,6 +2,7 @@ package cache_test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -50,8 +51,9 @@ func TestLeaseWhoseReplyIsLostIsStillOurs(t *testing.T) {
 		t.Errorf("acquired without a reply = %+v, %v", lease, err)
 	}
 	reach(t, store, alice)
-	if lease := acquire(t, store, alice, "us"); lease.Fence != 1 {
-		t.Errorf("the fence is %d, want that of the lease whose reply was lost", lease.Fence)
+	lost := server.Do("GET", "p:{"+string(alice)+"}:fence")
+	if lease := acquire(t, store, alice, "us"); fmt.Sprint(lease.Fence) != lost {
+		t.Errorf("the fence is %d, want that of the lease whose reply was lost, %v", lease.Fence, lost)
 	}
 }
 
@@ -97,6 +99,7 @@ func TestFenceGrowsWhateverRedisForgot(t *testing.T) {
 			server.Do("FLUSHALL")
 			server.Do("SET", keyOf(alice), record)
 		},
+		"everything": func(server *redistest.Server, _ string) { server.Do("FLUSHALL") },
 		"the record": func(server *redistest.Server, _ string) { server.Do("DEL", leaseOf(alice), keyOf(alice)) },
 		"the fence, while it is held": func(server *redistest.Server, _ string) {
 			server.Do("DEL", "p:{"+string(alice)+"}:fence")
@@ -148,8 +151,8 @@ func TestForeignValueUnderTheKeyDoesNotKeepTheLease(t *testing.T) {
 			t.Parallel()
 			client := newClient()
 			set(keyOf(client))
-			if lease := acquire(t, store, client, "us"); lease.Fence != 1 || lease.Seen != 0 {
-				t.Errorf("lease = %+v, want the first", lease)
+			if lease := acquire(t, store, client, "us"); lease.Fence == 0 || lease.Fence > 1<<50 || lease.Seen != 0 {
+				t.Errorf("lease = %+v, want one that goes by nothing there", lease)
 			}
 		})
 	}

@@ -316,8 +316,9 @@ func TestTokenReplacedDuringItsRefreshIsNotServed(t *testing.T) {
 		var later session.Token
 		w = newWorld(t, onProbe(func(ctx context.Context) error {
 			later = sessiontest.NewToken(alice, time.Now())
-			later.Fence = 2
-			_, err := w.store.Commit(ctx, later, 1)
+			seen := w.stored().Fence
+			later.Fence = seen + 1
+			_, err := w.store.Commit(ctx, later, seen)
 			return err
 		}))
 		token := w.aged(short)

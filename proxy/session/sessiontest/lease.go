@@ -41,7 +41,7 @@ func (s *Store) Acquire(_ context.Context, client session.ClientID, owner string
 		return session.Lease{}, session.ErrLeaseBusy
 	}
 	if !taken {
-		s.fences[client] = max(s.fences[client], seen) + 1
+		s.fences[client] = max(s.latestFence(client), seen) + 1
 	}
 	s.leases[client] = held{owner: owner, until: now.Add(LeaseHold)}
 	before, doubt := s.open[client], false
@@ -51,6 +51,14 @@ func (s *Store) Acquire(_ context.Context, client session.ClientID, owner string
 	}
 	s.open[client] = whose
 	return session.Lease{Client: client, Owner: owner, Fence: s.fences[client], Seen: seen, Hold: LeaseHold, Doubt: doubt}, nil
+}
+
+// latestFence returns the client's latest fence, at first the time: higher than any from before the data was lost.
+func (s *Store) latestFence(client session.ClientID) uint64 {
+	if latest := s.fences[client]; latest > 0 {
+		return latest
+	}
+	return uint64(time.Now().UnixMicro() / 10) //nolint:gosec // not before 1970
 }
 
 // Renew implements [session.Leaser].
