@@ -29,7 +29,7 @@ type model struct {
 	latest uint64
 	// highest is the highest fence that was ever given.
 	highest uint64
-	holder string
+	holder  string
 	// leases are all that were ever taken, lost ones too; the zero one is none.
 	leases []session.Lease
 	// tokens are all that were ever committed.
