@@ -137,6 +137,37 @@ func TestTokenAfterOneThatASecondAttemptBroughtIsInDoubtToo(t *testing.T) {
 	})
 }
 
+// overtaken is a Portal whose answer is lost, and before it another replica has minted: the store had lost the lease.
+type overtaken struct {
+	*sessiontest.Portal
+	meanwhile func()
+}
+
+func (o overtaken) Mint(context.Context, session.ClientID, session.Reason) (session.Token, error) {
+	o.meanwhile()
+	return session.Token{}, session.ErrOutcomeUnknown
+}
+
+func TestTokenOfAnotherReplicaIsInDoubtIfAMintUnderALostLeaseMayBeCarriedOutYet(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		theirs := sessiontest.NewToken(alice, time.Now())
+		var w *world
+		w = newWorld(t, func(p *session.Parts) {
+			p.Portal = overtaken{p.Portal.(*sessiontest.Portal), func() {
+				w.store.Lose()
+				if _, err := w.store.Commit(t.Context(), theirs, 0); err != nil {
+					t.Error(err)
+				}
+			}}
+		})
+		w.ask(t.Context(), session.Need{})
+		if got := w.stored(); got.ID != theirs.ID || !got.ActiveAt.Before(got.Doubt) {
+			t.Errorf("stored %s, active %s, in doubt until %s; want the other's, in doubt", got.ID, got.ActiveAt, got.Doubt)
+		}
+	})
+}
+
 // nearItsWindow returns a token whose window holds 10 hours more, and that is not due for a refresh.
 func (w *world) nearItsWindow() (token session.Token) {
 	w.t.Helper()
