@@ -43,7 +43,7 @@ func TestTimeOutOfAProcessThatHadNoTimeToReadSaysNothing(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := NewBreaker()
 				for range failuresToOpen {
-					time.Sleep(took)
+					time.Sleep(took + time.Millisecond)
 					b.note(t.Context(), time.Now().Add(-took), context.DeadlineExceeded)
 				}
 				if b.IsOpen() != opens {
@@ -59,7 +59,7 @@ func TestARefusedConnectionCountsHoweverLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := NewBreaker()
 		for range failuresToOpen {
-			time.Sleep(time.Second)
+			time.Sleep(2 * time.Second)
 			b.note(t.Context(), time.Now().Add(-time.Second), syscall.ECONNREFUSED)
 		}
 		if !b.IsOpen() {

@@ -178,7 +178,7 @@ func TestEachCallIsOneCommand(t *testing.T) {
 		want map[string]int // with those inside of scripts
 	}{
 		{"load of nothing", func() error { _, err := store.Load(t.Context(), alice); return err }, map[string]int{"get": 1}},
-		{"acquire", func() error { _, err := store.Acquire(t.Context(), alice, "me"); return err }, map[string]int{"evalsha": 1, "get": 4, "set": 3}},
+		{"acquire", func() error { _, err := store.Acquire(t.Context(), alice, "me"); return err }, map[string]int{"evalsha": 1, "get": 4, "set": 3, "time": 1}},
 		{"renew", func() error { return store.Renew(t.Context(), session.Lease{Client: alice, Owner: "me"}) }, map[string]int{"evalsha": 1, "get": 1, "pexpire": 2}},
 		{"commit", func() error { _, err := store.Commit(t.Context(), leased, 0); return err }, map[string]int{"evalsha": 1, "get": 2, "set": 1, "time": 1, "publish": 1}},
 		{"let go", func() error { return store.LetGo(t.Context(), session.Lease{Client: alice, Owner: "me"}) }, map[string]int{"evalsha": 1, "get": 2, "del": 2, "publish": 1}},
