@@ -18,6 +18,9 @@ const (
 	failuresToOpen = 2
 	// openFor only backs up the monitor, which closes the breaker as soon as Redis answers again.
 	openFor = 5 * time.Second
+	// excusedFor is how long after Redis's latest answer time-outs may be this process's own: the monitor alone hears one
+	// every second.
+	excusedFor = 2 * monitorEvery
 )
 
 // ErrBreakerOpen is what a command gets while Redis is left alone, at once.
@@ -27,13 +30,15 @@ var ErrBreakerOpen = errors.New("redis failed a moment ago and is left alone")
 // [Monitor] goes past it and closes it.
 type Breaker struct {
 	circuit circuitbreaker.CircuitBreaker[any]
-	// failedAt is when the latest failure that counted was seen, in Unix ns.
-	failedAt atomic.Int64
+	// began is what times are counted from: the wall clock may be set back.
+	began time.Time
+	// failedAt is when the latest failure that counted was seen, answeredAt when Redis last said something.
+	failedAt, answeredAt atomic.Int64
 }
 
 // NewBreaker returns a closed Breaker.
 func NewBreaker() *Breaker {
-	return &Breaker{circuit: circuitbreaker.NewBuilder[any]().
+	return &Breaker{began: time.Now(), circuit: circuitbreaker.NewBuilder[any]().
 		WithFailureThreshold(failuresToOpen).WithSuccessThreshold(1).WithDelay(openFor).Build()}
 }
 
@@ -94,6 +99,9 @@ func (b *Breaker) admits(ctx context.Context) bool {
 }
 
 func (b *Breaker) note(ctx context.Context, began time.Time, err error) {
+	if answers(err) {
+		b.answeredAt.Store(b.now())
+	}
 	switch {
 	case ctx.Value(pastBreaker{}) != nil && answers(err):
 		b.circuit.Close()
@@ -112,13 +120,22 @@ func (b *Breaker) note(ctx context.Context, began time.Time, err error) {
 // be no more than this machine having stood still. Nor does a time-out count that may be this process's own.
 func (b *Breaker) failed(began time.Time, err error) {
 	before := b.failedAt.Load()
-	if began.UnixNano() <= before || isTimeout(err) && strained(began) {
+	if int64(began.Sub(b.began)) <= before || isTimeout(err) && b.excuses(began) {
 		return
 	}
-	if b.failedAt.CompareAndSwap(before, time.Now().UnixNano()) {
+	if b.failedAt.CompareAndSwap(before, b.now()) {
 		b.circuit.RecordFailure()
 	}
 }
+
+// excuses reports whether a time-out of a command that began then may be this process's own. However strained that is, it
+// hears of a Redis that answers now and then.
+func (b *Breaker) excuses(began time.Time) bool {
+	return b.now()-b.answeredAt.Load() < int64(excusedFor) && strained(began)
+}
+
+// now returns the time since the Breaker was made, in ns.
+func (b *Breaker) now() int64 { return int64(time.Since(b.began)) }
 
 // strained reports whether a command that began then and timed out did so well after its time, or whoever is ready to run
 // in this process waits long for it: the answer may have come in time, with nobody to read it.

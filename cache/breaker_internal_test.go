@@ -54,6 +54,36 @@ func TestTimeOutOfAProcessThatHadNoTimeToReadSaysNothing(t *testing.T) {
 	}
 }
 
+// A process that is strained all the time does not wait for a hung Redis all the time.
+func TestTimeOutsCountWhereRedisSaysNothingForLong(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		hears bool
+		opens bool
+	}{
+		"it says nothing":             {opens: true},
+		"it says something meanwhile": {hears: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				const took = 2 * opTimeout
+				b := NewBreaker()
+				for began := time.Now(); time.Since(began) < excusedFor+failuresToOpen*(took+time.Millisecond); {
+					time.Sleep(took + time.Millisecond)
+					if c.hears {
+						b.note(t.Context(), time.Now(), nil)
+					}
+					b.note(t.Context(), time.Now().Add(-took), context.DeadlineExceeded)
+				}
+				if b.IsOpen() != c.opens {
+					t.Errorf("open = %t, want %t", b.IsOpen(), c.opens)
+				}
+			})
+		})
+	}
+}
+
 func TestARefusedConnectionCountsHoweverLate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
