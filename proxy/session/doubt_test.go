@@ -333,6 +333,27 @@ func TestMintWithoutALeaseThatWasGivenUpPutsTheNextInDoubt(t *testing.T) {
 	})
 }
 
+// The clock steps, a mint is given up, and it is the time before the step that was right: whoever asks for the token then
+// dates that by hours after the doubt.
+func TestDoubtOutlastsTheClocksOwn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		behind := 2 * hour
+		w := newWorld(t, late(deadline+7*time.Second), func(p *session.Parts) {
+			p.Sent = func() time.Time { return time.Now().Add(-behind) }
+		})
+		w.portal.KillsOlder = true
+		w.ask(t.Context(), session.Need{}).wantError(t, session.ErrPortalTimeout, deadline)
+		w.fetch(session.Need{})
+		behind = 0
+		for range 15 {
+			time.Sleep(2 * time.Second)
+			w.ask(t.Context(), session.Need{})
+		}
+		w.fetch(session.Need{})
+	})
+}
+
 // forgetful is what a replica remembers that missed a message.
 type forgetful struct {
 	session.Store

@@ -76,10 +76,10 @@ func (b *Broker) doubt(ctx context.Context, token Token, until time.Time) {
 	}
 }
 
-// after returns the time that wait takes from now, for a token last active at active: a clock that came in doubt since may
-// run behind that, and then nothing would be asked for.
+// after returns the time that wait takes from now, at the latest that it may be, for a token last active at active: a
+// clock that is in doubt may turn out to have run behind either, and then nothing would be asked for.
 func (b *Broker) after(active time.Time, wait time.Duration) time.Time {
-	return later(b.sent(), active).Add(wait)
+	return later(b.now(), active).Add(wait)
 }
 
 func later(a, b time.Time) time.Time {
