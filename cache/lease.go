@@ -84,10 +84,13 @@ func (r *Redis) Abandon(ctx context.Context, lease session.Lease) error {
 func (r *Redis) giveBack(ctx context.Context, lease session.Lease, late time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, opTimeout)
 	defer cancel()
-	err := letGoScript.Run(ctx, r.parts.Client, []string{r.leaseKey(lease.Client), r.openKey(lease.Client)},
-		lease.Owner, r.channel(), string(lease.Client), late.Milliseconds()).Err()
+	doubt, err := letGoScript.Run(ctx, r.parts.Client, []string{r.leaseKey(lease.Client), r.openKey(lease.Client)},
+		lease.Owner, r.channel(), string(lease.Client), late.Milliseconds()).Int()
 	if err != nil {
 		return fmt.Errorf("let go of lease: %w", err)
+	}
+	if doubt == 1 {
+		return session.ErrLeaseDoubt
 	}
 	return nil
 }

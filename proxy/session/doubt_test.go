@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,12 +52,11 @@ func TestDecideInDoubt(t *testing.T) {
 // late has Portal carry out the first mint only after a while, when nobody waits for it any more.
 func late(after time.Duration) func(*session.Parts) {
 	return func(p *session.Parts) {
-		portal, first := p.Portal.(*sessiontest.Portal), true
+		portal, asked := p.Portal.(*sessiontest.Portal), atomic.Bool{}
 		p.Portal = hooked{Portal: portal, mint: func(ctx context.Context) error {
-			if !first {
+			if asked.Swap(true) {
 				return nil
 			}
-			first = false
 			time.AfterFunc(after, func() { _, _ = portal.Mint(context.WithoutCancel(ctx), alice, session.Absent) })
 			return hang(ctx)
 		}}
@@ -351,6 +351,44 @@ func TestDoubtOutlastsTheClocksOwn(t *testing.T) {
 			w.ask(t.Context(), session.Need{})
 		}
 		w.fetch(session.Need{})
+	})
+}
+
+// The store is down; a mint is given up when it is back. Another replica mints next.
+func TestMintWithoutALeaseThatWasGivenUpPutsTheNextOfAnotherReplicaInDoubt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, late(deadline+7*time.Second))
+		w.portal.KillsOlder = true
+		w.store.Break(sessiontest.ErrStoreDown)
+		time.AfterFunc(4*time.Second, func() { w.store.Break(nil) })
+		w.ask(t.Context(), session.Need{}).wantError(t, session.ErrPortalTimeout, deadline)
+		w.Broker = w.replica()
+		for range 15 {
+			w.ask(t.Context(), session.Need{})
+			time.Sleep(2 * time.Second)
+		}
+		w.fetch(session.Need{})
+	})
+}
+
+// The store loses the lease of a mint. Another replica takes one, and mints, and the first is cut off meanwhile.
+func TestMintUnderWayLearnsOfOneThatWasCutOffBesideIt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, late(7*time.Second))
+		w.portal.KillsOlder = true
+		w.portal.Delay = 2 * time.Second
+		go func() { w.ask(t.Context(), session.Need{}) }()
+		time.Sleep(500 * time.Millisecond)
+		w.store.Lose()
+		other := &world{t: t, portal: w.portal, Broker: w.replica()}
+		other.fetch(session.Need{})
+		for range 15 {
+			time.Sleep(2 * time.Second)
+			other.ask(t.Context(), session.Need{})
+		}
+		other.fetch(session.Need{})
 	})
 }
 

@@ -42,6 +42,8 @@ var (
 	ErrLeaseBusy = errors.New("another replica holds the lease")
 	// ErrLeaseLost: the lease ran out or is somebody else's.
 	ErrLeaseLost = errors.New("the lease is lost")
+	// ErrLeaseDoubt: a mint without this lease may be carried out yet.
+	ErrLeaseDoubt = errors.New("another mint may be carried out yet")
 	// ErrRecordUnreadable: the store holds something under the client's key, but no token. It counts as a miss.
 	ErrRecordUnreadable = errors.New("the stored record is unreadable")
 	// ErrShuttingDown: this replica is about to end. May be retried, at another.

@@ -15,8 +15,10 @@ type Leaser interface {
 	// Renew makes the lease last as long again as when it was taken. [ErrLeaseLost]: it is not the owner's any more.
 	Renew(ctx context.Context, lease Lease) error
 	// LetGo gives the lease back if it is still the owner's: nothing that was done under it is under way any more.
+	// [ErrLeaseDoubt]: it did, but somebody abandoned a mint of the client's that may be carried out yet.
 	LetGo(ctx context.Context, lease Lease) error
-	// Abandon gives the lease back likewise, but a mint under it may be carried out yet. For a while, leases say so.
+	// Abandon gives the lease back likewise, but a mint under it may be carried out yet. For a while, leases say so. A mint
+	// without a lease is abandoned with one that has no owner.
 	Abandon(ctx context.Context, lease Lease) error
 	// Watch returns a channel that receives when the client's token or lease may have changed; stop ends that.
 	Watch(client ClientID) (changed <-chan struct{}, stop func())
@@ -143,7 +145,12 @@ func (b *Broker) mintAlone(ctx context.Context, ask Ask, old Token, err error) (
 		return Grant{}, nil // the clock stepped back meanwhile, so that it is live; the callers look again
 	}
 	b.parts.Log.WarnContext(ctx, "minting without a lease", "client", ask.Client, "error", err)
-	return b.mint(ctx, ask.Client, order{old: old, reason: decision.Reason})
+	grant, err := b.mint(ctx, ask.Client, order{old: old, reason: decision.Reason})
+	if !settled(err) || grant.open {
+		b.adrift.note(ask.Client, time.Now().Add(b.parts.Deadline))
+		b.abandon(context.WithoutCancel(ctx), Lease{Client: ask.Client})
+	}
+	return grant, err
 }
 
 // hold keeps the lease until giveBack is called, with how the mint under it ended. held ends when the lease is about to
@@ -165,13 +172,30 @@ func (b *Broker) hold(ctx context.Context, lease Lease) (held context.Context, g
 }
 
 func (b *Broker) giveBack(ctx context.Context, lease Lease, outcome error) {
-	give := b.parts.Leaser.LetGo
 	if !settled(outcome) {
-		give = b.parts.Leaser.Abandon
+		b.abandon(ctx, lease)
+		return
 	}
-	if err := give(ctx, lease); err != nil {
-		b.parts.Log.WarnContext(ctx, "lease not let go of, it will run out", "client", lease.Client, "error", err)
+	switch err := b.parts.Leaser.LetGo(ctx, lease); {
+	case errors.Is(err, ErrLeaseDoubt) && !lease.Doubt:
+		b.leaveWord(ctx, lease.Client)
+	case err != nil && !errors.Is(err, ErrLeaseDoubt):
+		b.notLetGo(ctx, lease, err)
 	}
+}
+
+// abandon notes that a mint may be carried out yet: for those who take a lease after this, for who holds one and lets go of
+// it after this, and for whatever token of the client there is by then. In this order: whoever is told of none has committed
+// a token before it is looked for.
+func (b *Broker) abandon(ctx context.Context, lease Lease) {
+	if err := b.parts.Leaser.Abandon(ctx, lease); err != nil {
+		b.notLetGo(ctx, lease, err)
+	}
+	b.leaveWord(ctx, lease.Client)
+}
+
+func (b *Broker) notLetGo(ctx context.Context, lease Lease, err error) {
+	b.parts.Log.WarnContext(ctx, "lease not let go of, it will run out", "client", lease.Client, "error", err)
 }
 
 // renew renews every third of the hold, and gives up while a sixth of it is still left.

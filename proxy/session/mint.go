@@ -51,22 +51,16 @@ func (b *Broker) ask(ctx context.Context, client ClientID, order order) (Token, 
 		b.doubt(ctx, old, b.after(old.ActiveAt, 2*b.parts.Deadline))
 	}
 	token, err := b.parts.Portal.Mint(asking, client, order.reason)
-	if err != nil && !settled(err) {
-		b.leaveWord(context.WithoutCancel(ctx), client, order)
-	}
 	if served && err != nil && settled(err) && !errors.Is(err, ErrPortalBadResponse) {
 		b.doubt(context.WithoutCancel(ctx), old, later(old.Doubt, old.MintedAt))
 	}
 	return token, err
 }
 
-// leaveWord notes that a mint may be carried out yet, for whatever token of the client there is by then: where the store lost
-// the lease, another replica has minted meanwhile and knows of no mint but its own.
-func (b *Broker) leaveWord(ctx context.Context, client ClientID, order order) {
-	if order.lease.Owner == "" {
-		b.adrift.note(client, time.Now().Add(b.parts.Deadline))
-	}
-	b.doubt(ctx, Token{Client: client}, b.after(order.old.ActiveAt, 2*b.parts.Deadline))
+// leaveWord notes that a mint may be carried out yet, for whatever token of the client there is: where the store lost the
+// lease, another replica has minted meanwhile and knows of no mint but its own.
+func (b *Broker) leaveWord(ctx context.Context, client ClientID) {
+	b.doubt(ctx, Token{Client: client}, b.after(time.Time{}, b.parts.Deadline))
 }
 
 // doubt puts token in doubt until the given time.

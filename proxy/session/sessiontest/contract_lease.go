@@ -18,17 +18,18 @@ type Leasing interface {
 // TestLeaser runs the contract of [session.Leaser] against what open returns, for leasers that a fleet shares.
 func TestLeaser(t *testing.T, open func(*testing.T) Leasing) {
 	for name, test := range map[string]func(*testing.T, Leasing){
-		"a lease is busy for others until it is let go of":       busyUntilLetGo,
-		"a lease whose reply was lost is still the owner's":      leaseAgain,
-		"only the owner lets go of a lease":                      ownerLetsGo,
-		"only the owner renews a lease":                          ownerRenews,
-		"fences grow from lease to lease":                        fencesGrow,
-		"a lease sees the fence of the token kept":               leaseSees,
-		"a commit under a lease that is not the last is suspect": lastLease,
-		"clients have leases of their own":                       leasesApart,
-		"a lease after one that was let go of is in no doubt":    noDoubt,
-		"leases after one that was abandoned say so":             doubtAfterAbandoned,
-		"a commit without a lease is noticed by who holds it":    aloneIsNoticed,
+		"a lease is busy for others until it is let go of":        busyUntilLetGo,
+		"a lease whose reply was lost is still the owner's":       leaseAgain,
+		"only the owner lets go of a lease":                       ownerLetsGo,
+		"only the owner renews a lease":                           ownerRenews,
+		"fences grow from lease to lease":                         fencesGrow,
+		"a lease sees the fence of the token kept":                leaseSees,
+		"a commit under a lease that is not the last is suspect":  lastLease,
+		"clients have leases of their own":                        leasesApart,
+		"a lease after one that was let go of is in no doubt":     noDoubt,
+		"leases after one that was abandoned say so":              doubtAfterAbandoned,
+		"who holds a lease is told of a mint abandoned beside it": doubtBeside,
+		"a commit without a lease is noticed by who holds it":     aloneIsNoticed,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -59,7 +60,7 @@ func wantBusy(t *testing.T, leaser session.Leaser, client session.ClientID) {
 
 func letGo(t *testing.T, leaser session.Leaser, lease session.Lease) {
 	t.Helper()
-	if err := leaser.LetGo(t.Context(), lease); err != nil {
+	if err := leaser.LetGo(t.Context(), lease); err != nil && !errors.Is(err, session.ErrLeaseDoubt) {
 		t.Errorf("let go: %v", err)
 	}
 }
@@ -159,6 +160,20 @@ func doubtAfterAbandoned(t *testing.T, leasing Leasing) {
 			t.Error("there is no doubt about a mint that may be carried out yet")
 		}
 		letGo(t, leasing, lease)
+	}
+}
+
+func doubtBeside(t *testing.T, leasing Leasing) {
+	lease := acquire(t, leasing, newClient())
+	if err := leasing.Abandon(t.Context(), session.Lease{Client: lease.Client}); err != nil {
+		t.Errorf("abandon: %v", err)
+	}
+	wantBusy(t, leasing, lease.Client)
+	if err := leasing.LetGo(t.Context(), lease); !errors.Is(err, session.ErrLeaseDoubt) {
+		t.Errorf("let go: %v, want ErrLeaseDoubt", err)
+	}
+	if next := acquire(t, leasing, lease.Client); !next.Doubt {
+		t.Error("the next lease is in no doubt")
 	}
 }
 

@@ -32,7 +32,7 @@ func (s *Store) Acquire(_ context.Context, client session.ClientID, owner string
 		return session.Lease{}, s.down
 	}
 	if s.leases == nil {
-		s.leases, s.fences, s.open = map[session.ClientID]held{}, map[session.ClientID]uint64{}, map[session.ClientID]open{}
+		s.leases, s.fences = map[session.ClientID]held{}, map[session.ClientID]uint64{}
 	}
 	now, seen := time.Now(), s.tokens[client].Fence
 	lease, taken := s.leases[client]
@@ -49,7 +49,7 @@ func (s *Store) Acquire(_ context.Context, client session.ClientID, owner string
 	if now.Before(before.until) && before.owner != owner {
 		doubt, whose.owner = true, ""
 	}
-	s.open[client] = whose
+	s.noteOpen(client, whose)
 	return session.Lease{Client: client, Owner: owner, Fence: s.fences[client], Seen: seen, Hold: LeaseHold, Doubt: doubt}, nil
 }
 
@@ -83,10 +83,13 @@ func (s *Store) LetGo(_ context.Context, lease session.Lease) error {
 	if s.down != nil {
 		return s.down
 	}
-	if s.open[lease.Client].owner == lease.Owner {
+	ours, left := s.giveBack(lease), s.open[lease.Client]
+	switch {
+	case left.owner == lease.Owner:
 		delete(s.open, lease.Client)
+	case ours && time.Now().Before(left.until):
+		return session.ErrLeaseDoubt
 	}
-	s.giveBack(lease)
 	return nil
 }
 
@@ -97,19 +100,26 @@ func (s *Store) Abandon(_ context.Context, lease session.Lease) error {
 	if s.down != nil {
 		return s.down
 	}
-	if s.open == nil {
-		s.open = map[session.ClientID]open{}
-	}
-	s.open[lease.Client] = open{until: time.Now().Add(Late)}
+	s.noteOpen(lease.Client, open{until: time.Now().Add(Late)})
 	s.giveBack(lease)
 	return nil
 }
 
-func (s *Store) giveBack(lease session.Lease) {
-	if s.leases[lease.Client].owner == lease.Owner {
-		delete(s.leases, lease.Client)
-		s.tell(lease.Client)
+func (s *Store) noteOpen(client session.ClientID, whose open) {
+	if s.open == nil {
+		s.open = map[session.ClientID]open{}
 	}
+	s.open[client] = whose
+}
+
+// giveBack reports whether the lease was still the owner's.
+func (s *Store) giveBack(lease session.Lease) bool {
+	if s.leases[lease.Client].owner != lease.Owner {
+		return false
+	}
+	delete(s.leases, lease.Client)
+	s.tell(lease.Client)
+	return true
 }
 
 // Watch implements [session.Leaser].
