@@ -2,7 +2,8 @@
 -- suspect: Portal may have killed its token for the other's.
 -- KEYS[1] the record, KEYS[2] the fence
 -- ARGV    record, idle ttl in ms, fence (0 = minted without a lease), fence seen when the lease was taken, channel,
---         client, token id in hex, what time it is for who dated the record in Unix ms, refresh window in ms
+--         client, token id in hex, what time it is for who dated the record in Unix ms, refresh window in ms, how long to
+--         remember the fence in ms
 -- returns the record that is kept
 local function fields(record, tag)
   if type(record) ~= 'string' or #record <= 58 or record:byte(1) ~= 2 or record:sub(18, 25) ~= tag or record:byte(58) > 3 then
@@ -25,8 +26,10 @@ local ahead = tonumber(ARGV[8]) - tonumber(time[1]) * 1000 - math.floor(tonumber
 ahead = ahead < 1000 and 0 or ahead
 local new, fence, seen = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4])
 local tag = new:sub(18, 25)
-if fence == 0 and redis.call('EXISTS', KEYS[2]) == 1 then
-  redis.call('INCR', KEYS[2]) -- whoever mints under a lease at the same time is to know
+if fence == 0 then -- whoever mints under a lease at the same time is to know, also if Redis lost the fence meanwhile
+  local began = tonumber(time[1]) * 100000 + math.floor(tonumber(time[2]) / 10)
+  redis.call('SET', KEYS[2], string.format('%.0f', began), 'PX', ARGV[10], 'NX')
+  redis.call('INCR', KEYS[2])
 end
 local id, minted, active, _, doubt, flags = fields(new, tag)
 local old = redis.pcall('GET', KEYS[1]) -- an error if it is no string

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -93,14 +94,24 @@ func (m *model) commitAgain(t *rapid.T) {
 
 func (m *model) commits(t *rapid.T, token session.Token, seen uint64) {
 	m.tokens = append(m.tokens, token)
-	if token.Fence == 0 && m.latest > 0 {
-		m.latest++
-	}
 	m.kept = session.Kept(m.kept, token, seen, m.latest)
 	got, err := m.store.Commit(m.t.Context(), token, seen)
+	if token.Fence == 0 {
+		m.raced(t)
+	}
 	if diff := cmp.Diff(m.kept, got); diff != "" || err != nil {
 		t.Fatalf("commit: %v, kept (-want +got):\n%s", err, diff)
 	}
+}
+
+// raced: a commit without a lease takes a fence, so that whoever mints under a lease knows.
+func (m *model) raced(t *rapid.T) {
+	text, _ := m.server.Do("GET", "p:{"+string(m.client)+"}:fence").(string)
+	fence, err := strconv.ParseUint(text, 10, 64)
+	if err != nil || m.latest > 0 && fence != m.latest+1 || fence <= m.highest {
+		t.Fatalf("the fence after a commit without a lease is %q, %v; it was %d, %d at the most", text, err, m.latest, m.highest)
+	}
+	m.latest, m.highest = fence, fence
 }
 
 // id draws a token id: that of the token kept, another, or any.
@@ -176,6 +187,21 @@ func TestRedisKeepsWhatTheRuleSaysWhateverHappens(t *testing.T) {
 	})
 }
 
+// Redis lost its data while there was a mint under a lease, and a replica without one has minted meanwhile.
+func TestCommitBesideOneWithoutALeaseIsSuspectThoughRedisLostTheFence(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	store := open(t, server.URL(), "p")
+	lease := acquire(t, store, alice, "us")
+	server.Do("FLUSHALL")
+	save(t, store, newToken(alice))
+	token := newToken(alice)
+	token.Fence = lease.Fence
+	if kept, err := store.Commit(t.Context(), token, lease.Seen); err != nil || !kept.Suspect {
+		t.Errorf("kept %+v, %v; want it suspect", kept, err)
+	}
+}
+
 func TestRefusedCommitLeavesTheExpiryAsItIs(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -212,18 +238,30 @@ func keptOf(t session.Token) kept {
 	return kept{id: t.ID, fence: t.Fence, minted: t.MintedAt.UnixMilli(), suspect: t.Suspect}
 }
 
+// registered is what a register holds; raced is the fence of a commit without a lease, higher than that of any lease here.
+type registered struct {
+	token session.Token
+	raced uint64
+}
+
 // register is a register that holds what the rule says, one operation after the other.
 func register() porcupine.Model {
 	return porcupine.Model{
-		Init: func() any { return session.Token{} },
+		Init: func() any { return registered{} },
 		Step: func(state, input, output any) (bool, any) {
-			old, op := state.(session.Token), input.(asked)
+			now, op := state.(registered), input.(asked)
 			if !op.token.IsZero() {
-				old = session.Kept(old, op.token, op.seen, 0)
+				now.token = session.Kept(now.token, op.token, op.seen, now.raced)
+				if op.token.Fence == 0 {
+					now.raced = 1 << 50
+				}
 			}
-			return keptOf(old) == output.(kept), old
+			return keptOf(now.token) == output.(kept), now
 		},
-		Equal: func(a, b any) bool { return keptOf(a.(session.Token)) == keptOf(b.(session.Token)) },
+		Equal: func(a, b any) bool {
+			one, other := a.(registered), b.(registered)
+			return keptOf(one.token) == keptOf(other.token) && one.raced == other.raced
+		},
 	}
 }
 

@@ -104,7 +104,8 @@ func (r *Redis) Commit(ctx context.Context, token session.Token, seen uint64) (s
 	defer cancel()
 	record, err := commitScript.Run(ctx, r.parts.Client, []string{r.tokenKey(token.Client), r.fenceKey(token.Client)},
 		encodeRecord(token), r.parts.Lifetime.IdleTTL.Milliseconds(), token.Fence, seen,
-		r.channel(), string(token.Client), token.ID.String(), r.sent(), r.parts.Lifetime.RefreshWindow.Milliseconds()).Text()
+		r.channel(), string(token.Client), token.ID.String(), r.sent(), r.parts.Lifetime.RefreshWindow.Milliseconds(),
+		fenceMemory.Milliseconds()).Text()
 	if err != nil {
 		return session.Token{}, fmt.Errorf("commit token: %w", err)
 	}

@@ -69,6 +69,7 @@ func TestTokenAlreadyOverIsNotKept(t *testing.T) {
 	store := open(t, server.URL(), "p")
 	token := newToken(alice)
 	token.MintedAt, token.ActiveAt = token.MintedAt.Add(-8*day), token.ActiveAt.Add(-hour)
+	token.Fence = 1 // without a lease it would take a fence
 	save(t, store, token)
 	wantLoaded(t, store, alice, session.Token{})
 	if got := server.Do("DBSIZE"); got != int64(0) {
@@ -101,6 +102,7 @@ func TestClientHasOneKeyASmallPlainString(t *testing.T) {
 	server := redistest.Start(t)
 	store := open(t, server.URL(), "p")
 	token := newToken(alice)
+	token.Fence = 1 // without a lease it would take a fence
 	save(t, store, token)
 	wantMatch(t, session.MatchSame)(store.Slide(t.Context(), session.Move{Client: alice, ID: token.ID, At: token.ActiveAt.Add(time.Minute)}))
 	if diff := cmp.Diff([]any{keyOf(alice)}, server.Do("KEYS", "*")); diff != "" {
@@ -121,6 +123,7 @@ func TestEveryKeyHasThePrefixAndOneHashTag(t *testing.T) {
 	store := open(t, server.URL(), "team:p")
 	token := newToken(alice)
 	claim := session.Claim{Registration: session.Registration{Key: "any } { key"}, Owner: "me", Hold: time.Minute}
+	token.Fence = 1 // without a lease it would take a fence
 	save(t, store, token)
 	wantMatch(t, session.MatchSame)(store.Slide(t.Context(), session.Move{Client: alice, ID: token.ID, At: token.ActiveAt.Add(time.Minute)}))
 	_, err := store.Claim(t.Context(), claim)

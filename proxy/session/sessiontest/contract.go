@@ -109,7 +109,8 @@ func savedIsLoaded(t *testing.T, store session.Store) {
 }
 
 func laterTakesPlace(t *testing.T, store session.Store) {
-	token := saved(t, store)
+	token := fenced(newClient(), 1)
+	commit(t, store, token, 0)
 	later := NewToken(token.Client, time.Now().Add(time.Second))
 	later.AccountAbstracted = false
 	later.Fence = token.Fence + 1

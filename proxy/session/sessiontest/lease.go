@@ -32,7 +32,7 @@ func (s *Store) Acquire(_ context.Context, client session.ClientID, owner string
 		return session.Lease{}, s.down
 	}
 	if s.leases == nil {
-		s.leases, s.fences = map[session.ClientID]held{}, map[session.ClientID]uint64{}
+		s.leases = map[session.ClientID]held{}
 	}
 	now, seen := time.Now(), s.tokens[client].Fence
 	lease, taken := s.leases[client]
@@ -41,7 +41,7 @@ func (s *Store) Acquire(_ context.Context, client session.ClientID, owner string
 		return session.Lease{}, session.ErrLeaseBusy
 	}
 	if !taken {
-		s.fences[client] = max(s.latestFence(client), seen) + 1
+		s.nextFence(client)
 	}
 	s.leases[client] = held{owner: owner, until: now.Add(LeaseHold)}
 	before, doubt := s.open[client], false
@@ -53,12 +53,16 @@ func (s *Store) Acquire(_ context.Context, client session.ClientID, owner string
 	return session.Lease{Client: client, Owner: owner, Fence: s.fences[client], Seen: seen, Hold: LeaseHold, Doubt: doubt}, nil
 }
 
-// latestFence returns the client's latest fence, at first the time: higher than any from before the data was lost.
-func (s *Store) latestFence(client session.ClientID) uint64 {
-	if latest := s.fences[client]; latest > 0 {
-		return latest
+// nextFence begins the client's fences with the time: higher than any from before the data was lost.
+func (s *Store) nextFence(client session.ClientID) {
+	if s.fences == nil {
+		s.fences = map[session.ClientID]uint64{}
 	}
-	return uint64(time.Now().UnixMicro() / 10)
+	latest := s.fences[client]
+	if latest == 0 {
+		latest = uint64(time.Now().UnixMicro() / 10)
+	}
+	s.fences[client] = max(latest, s.tokens[client].Fence) + 1
 }
 
 // Renew implements [session.Leaser].

@@ -75,8 +75,8 @@ func (s *Store) Commit(_ context.Context, token session.Token, seen uint64) (ses
 	if s.down != nil {
 		return session.Token{}, s.down
 	}
-	if s.fences[token.Client] > 0 && token.Fence == 0 {
-		s.fences[token.Client]++ // whoever mints under a lease at the same time is to know
+	if token.Fence == 0 {
+		s.nextFence(token.Client) // whoever mints under a lease at the same time is to know
 	}
 	kept := session.Kept(s.tokens[token.Client], token, seen, s.fences[token.Client])
 	s.put(kept)
