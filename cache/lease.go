@@ -42,8 +42,11 @@ func (r *Redis) Acquire(ctx context.Context, client session.ClientID, owner stri
 	if err != nil {
 		return session.Lease{}, fmt.Errorf("acquire lease: %w", err)
 	}
-	if len(fences) != 3 {
+	if len(fences) == 0 {
 		return session.Lease{}, session.ErrLeaseBusy
+	}
+	if len(fences) != 4 || fences[3] != keys[0] {
+		return session.Lease{}, fmt.Errorf("acquire lease: %w", r.outOfStep())
 	}
 	lease := session.Lease{Client: client, Owner: owner, Hold: leaseHold, Doubt: fences[2] == "1"}
 	if lease.Fence, err = strconv.ParseUint(fences[0], 10, 64); err != nil {
@@ -84,8 +87,12 @@ func (r *Redis) Abandon(ctx context.Context, lease session.Lease) error {
 func (r *Redis) giveBack(ctx context.Context, lease session.Lease, late time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, opTimeout)
 	defer cancel()
-	err := letGoScript.Run(ctx, r.parts.Client, []string{r.leaseKey(lease.Client), r.openKey(lease.Client)},
-		lease.Owner, r.channel(), string(lease.Client), late.Milliseconds()).Err()
+	letter, err := r.parts.Seal.letter(lease.Client)
+	if err != nil {
+		return fmt.Errorf("let go of lease: %w", err)
+	}
+	err = letGoScript.Run(ctx, r.parts.Client, []string{r.leaseKey(lease.Client), r.openKey(lease.Client)},
+		lease.Owner, r.channel(), letter, late.Milliseconds()).Err()
 	if err != nil {
 		return fmt.Errorf("let go of lease: %w", err)
 	}
@@ -97,8 +104,8 @@ func (r *Redis) Watch(client session.ClientID) (changed <-chan struct{}, stop fu
 	return r.parts.Changes.watch(client)
 }
 
-func (r *Redis) leaseKey(client session.ClientID) string { return r.key(client, "lease") }
+func (r *Redis) leaseKey(client session.ClientID) string { return r.parts.Seal.Key(client, "lease") }
 
-func (r *Redis) openKey(client session.ClientID) string { return r.key(client, "open") }
+func (r *Redis) openKey(client session.ClientID) string { return r.parts.Seal.Key(client, "open") }
 
-func (r *Redis) fenceKey(client session.ClientID) string { return r.key(client, "fence") }
+func (r *Redis) fenceKey(client session.ClientID) string { return r.parts.Seal.Key(client, "fence") }

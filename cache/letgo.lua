@@ -1,6 +1,6 @@
 -- Gives a lease back if it is still the owner's, and wakes those who wait for it.
 -- KEYS[1] the lease, KEYS[2] whose mint may be carried out yet
--- ARGV    owner, channel, client, how long the owner's mint may be carried out yet in ms (0 = it is over)
+-- ARGV    owner, channel, client as a message names it, how long the owner's mint may be carried out yet in ms (0 = it is over)
 if ARGV[4] ~= '0' then
   redis.call('SET', KEYS[2], '?', 'PX', ARGV[4])
 elseif redis.call('GET', KEYS[2]) == ARGV[1] then
