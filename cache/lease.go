@@ -37,8 +37,9 @@ func (r *Redis) Acquire(ctx context.Context, client session.ClientID, owner stri
 	ctx, cancel := context.WithTimeout(ctx, opTimeout)
 	defer cancel()
 	keys := []string{r.leaseKey(client), r.fenceKey(client), r.tokenKey(client), r.openKey(client)}
-	fences, err := acquireScript.Run(ctx, r.parts.Client, keys,
-		owner, leaseHold.Milliseconds(), fenceMemory.Milliseconds(), r.parts.Late.Milliseconds()).StringSlice()
+	script := acquireScript.Run(ctx, r.parts.Client, keys,
+		owner, leaseHold.Milliseconds(), fenceMemory.Milliseconds(), r.parts.Late.Milliseconds())
+	fences, err := answer(r, script, (*redis.Cmd).StringSlice)
 	if err != nil {
 		return session.Lease{}, fmt.Errorf("acquire lease: %w", err)
 	}
@@ -62,8 +63,9 @@ func (r *Redis) Acquire(ctx context.Context, client session.ClientID, owner stri
 func (r *Redis) Renew(ctx context.Context, lease session.Lease) error {
 	ctx, cancel := context.WithTimeout(ctx, opTimeout)
 	defer cancel()
-	renewed, err := renewScript.Run(ctx, r.parts.Client, []string{r.leaseKey(lease.Client), r.openKey(lease.Client)},
-		lease.Owner, leaseHold.Milliseconds(), r.parts.Late.Milliseconds()).Int()
+	script := renewScript.Run(ctx, r.parts.Client, []string{r.leaseKey(lease.Client), r.openKey(lease.Client)},
+		lease.Owner, leaseHold.Milliseconds(), r.parts.Late.Milliseconds())
+	renewed, err := answer(r, script, (*redis.Cmd).Int)
 	if err != nil {
 		return fmt.Errorf("renew lease: %w", err)
 	}

@@ -3,6 +3,8 @@ package cache
 import (
 	"context"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/cstproxy/cstproxy/proxy/session"
 )
 
@@ -31,6 +33,19 @@ func (r *Redis) outOfStep() error {
 	r.parts.Unreadable()
 	r.links.drop()
 	return errOddAnswer
+}
+
+// answer returns what a script returned, as what it returns. Another kind of thing is another question's.
+func answer[T any](r *Redis, script *redis.Cmd, as func(*redis.Cmd) (T, error)) (T, error) {
+	if err := script.Err(); err != nil {
+		var none T
+		return none, err
+	}
+	value, err := as(script)
+	if err != nil {
+		return value, r.outOfStep()
+	}
+	return value, nil
 }
 
 // reseal has the key that seals now seal a record that another one did, so that the other can be retired. If that fails, the

@@ -130,9 +130,10 @@ func (r *Redis) Commit(ctx context.Context, token session.Token, seen uint64) (s
 	if err != nil {
 		return session.Token{}, fmt.Errorf("commit token: %w", err)
 	}
-	record, err := commitScript.Run(ctx, r.parts.Client, []string{r.tokenKey(token.Client), r.fenceKey(token.Client)},
+	script := commitScript.Run(ctx, r.parts.Client, []string{r.tokenKey(token.Client), r.fenceKey(token.Client)},
 		sealed, r.parts.Lifetime.IdleTTL.Milliseconds(), token.Fence, seen,
-		r.channel(), letter, token.ID.String(), r.sent(), r.parts.Lifetime.RefreshWindow.Milliseconds()).Text()
+		r.channel(), letter, token.ID.String(), r.sent(), r.parts.Lifetime.RefreshWindow.Milliseconds())
+	record, err := answer(r, script, (*redis.Cmd).Text)
 	if err != nil {
 		return session.Token{}, fmt.Errorf("commit token: %w", err)
 	}
@@ -169,8 +170,9 @@ func (r *Redis) Restore(ctx context.Context, token session.Token) (session.Token
 	if err != nil {
 		return session.Token{}, err
 	}
-	record, err := restoreScript.Run(ctx, r.parts.Client, []string{r.tokenKey(token.Client)},
-		sealed, r.parts.Lifetime.ExpiresAt(token).UnixMilli()).Text()
+	script := restoreScript.Run(ctx, r.parts.Client, []string{r.tokenKey(token.Client)},
+		sealed, r.parts.Lifetime.ExpiresAt(token).UnixMilli())
+	record, err := answer(r, script, (*redis.Cmd).Text)
 	switch {
 	case redis.HasErrorPrefix(err, "WRONGTYPE"):
 		return session.Token{}, r.noRecord()
@@ -186,7 +188,7 @@ func (r *Redis) Restore(ctx context.Context, token session.Token) (session.Token
 func (r *Redis) compare(ctx context.Context, script *redis.Script, client session.ClientID, args ...any) (session.Match, error) {
 	ctx, cancel := context.WithTimeout(ctx, opTimeout)
 	defer cancel()
-	match, err := script.Run(ctx, r.parts.Client, []string{r.tokenKey(client)}, args...).Int()
+	match, err := answer(r, script.Run(ctx, r.parts.Client, []string{r.tokenKey(client)}, args...), (*redis.Cmd).Int)
 	if err != nil {
 		return session.MatchNone, fmt.Errorf("change token: %w", err)
 	}

@@ -29,19 +29,19 @@ func (r *Redis) Claim(ctx context.Context, claim session.Claim) (session.ClientI
 	ctx, cancel := context.WithTimeout(ctx, opTimeout)
 	defer cancel()
 	key := r.parts.Seal.registrationKey(claim.Key)
-	answer, err := claimScript.Run(ctx, r.parts.Client, []string{key},
-		asked(claim), claim.Owner, claim.Hold.Milliseconds()).StringSlice()
+	script := claimScript.Run(ctx, r.parts.Client, []string{key}, asked(claim), claim.Owner, claim.Hold.Milliseconds())
+	became, err := answer(r, script, (*redis.Cmd).StringSlice)
+	if err == nil && (len(became) != 3 || became[2] != key) {
+		err = r.outOfStep()
+	}
 	if err != nil {
 		return "", fmt.Errorf("claim registration: %w", err)
 	}
-	if len(answer) != 3 || answer[2] != key {
-		return "", fmt.Errorf("claim registration: %w", r.outOfStep())
-	}
-	switch answer[0] {
+	switch became[0] {
 	case "ours":
 		return "", nil
 	case "done":
-		return r.registered(key, answer[1])
+		return r.registered(key, became[1])
 	case "reused":
 		return "", errKeyReused
 	}
