@@ -25,7 +25,7 @@ var (
 
 // NewKeyset returns a new Tink keyset with one key, in JSON and in clear: whoever reads it can open what it sealed.
 func NewKeyset() ([]byte, error) {
-	handle, err := keyset.NewHandle(aead.XAES256GCM192BitNonceKeyTemplate())
+	handle, err := keyset.NewHandle(aead.XChaCha20Poly1305KeyTemplate())
 	if err != nil {
 		return nil, errNoCipher
 	}
@@ -38,7 +38,7 @@ func AddKey(content []byte) ([]byte, error) {
 		if primary != len(ids)-1 {
 			return errPromoteFirst
 		}
-		_, err := manager.Add(aead.XAES256GCM192BitNonceKeyTemplate())
+		_, err := manager.Add(aead.XChaCha20Poly1305KeyTemplate())
 		return err
 	})
 }

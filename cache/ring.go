@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/tink-crypto/tink-go/v2/aead"
-	"github.com/tink-crypto/tink-go/v2/aead/xaesgcm"
+	"github.com/tink-crypto/tink-go/v2/aead/xchacha20poly1305"
 	"github.com/tink-crypto/tink-go/v2/insecuresecretdataaccess"
 	"github.com/tink-crypto/tink-go/v2/key"
 	"github.com/tink-crypto/tink-go/v2/keyset"
@@ -26,8 +26,6 @@ const (
 	retiredGrace = time.Minute
 	// mostFormer bounds the keys that are kept of those that were replaced.
 	mostFormer = 128
-	// saltSize is the most that the cipher takes: with its nonce that makes 24 random bytes for each record.
-	saltSize = 12
 
 	keySize, keyIDSize = 32, 4
 )
@@ -143,19 +141,19 @@ func holds(keys []sealKey, k sealKey) bool {
 	return slices.ContainsFunc(keys, func(other sealKey) bool { return other.prefix == k.prefix })
 }
 
-// derive returns the key that belongs to a Portal API Key under the prefix. Its id, too, is derived: whoever knows the Portal
-// API Key finds the key.
+// derive returns the key that belongs to a Portal API Key under the prefix; its id, too, is derived. The cipher's nonces have
+// 24 bytes, so that they may be random however many records one key seals.
 func derive(prefix string, secret session.Secret) (sealKey, error) {
 	material, err := hkdf.Key(sha256.New, []byte(secret.Reveal()), nil, "cstproxy seal 1 "+prefix, keySize+keyIDSize)
 	if err != nil {
 		return sealKey{}, fmt.Errorf("derive the seal's key: %w", err)
 	}
-	parameters, err := xaesgcm.NewParameters(xaesgcm.VariantTink, saltSize)
+	parameters, err := xchacha20poly1305.NewParameters(xchacha20poly1305.VariantTink)
 	if err != nil {
 		return sealKey{}, fmt.Errorf("derive the seal's key: %w", err)
 	}
 	bytes := secretdata.NewBytesFromData(material[:keySize], insecuresecretdataaccess.Token{})
-	derived, err := xaesgcm.NewKey(bytes, binary.BigEndian.Uint32(material[keySize:]), parameters)
+	derived, err := xchacha20poly1305.NewKey(bytes, binary.BigEndian.Uint32(material[keySize:]), parameters)
 	if err != nil {
 		return sealKey{}, fmt.Errorf("derive the seal's key: %w", err)
 	}

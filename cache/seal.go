@@ -89,12 +89,16 @@ func (s *Seal) open(sealed, kind string, of ...string) (text []byte, old bool, e
 
 // binding is the associated data: each part with its length, so that no two lists of parts are alike.
 func (s *Seal) binding(kind string, of []string) []byte {
-	var data []byte
-	for _, part := range append([]string{kind, s.prefix}, of...) {
-		data = binary.AppendUvarint(data, uint64(len(part)))
-		data = append(data, part...)
+	data := make([]byte, 0, 128)
+	data = bind(bind(data, kind), s.prefix)
+	for _, part := range of {
+		data = bind(data, part)
 	}
 	return data
+}
+
+func bind(data []byte, part string) []byte {
+	return append(binary.AppendUvarint(data, uint64(len(part))), part...)
 }
 
 // Key returns the key in Redis for this kind of thing of the client. It is braced, so that in a cluster all keys of a client
