@@ -66,9 +66,18 @@ func (s *Seal) Rotate(current session.Secret, others ...session.Secret) error {
 	}
 	s.change(func() {
 		s.retire(s.derived, s.window)
-		s.derived = keys
+		s.derived = aged(keys, s.derived)
 	})
 	return nil
+}
+
+// aged returns keys, of which those are old that sealed before and do not any more.
+func aged(keys, before []sealKey) []sealKey {
+	for i := range keys {
+		at := slices.IndexFunc(before, func(k sealKey) bool { return k.prefix == keys[i].prefix })
+		keys[i].old = i > 0 && (at == 0 || at > 0 && before[at].old)
+	}
+	return keys
 }
 
 // Reload replaces the keyset by that of content. If it is none, the error says why, without a part of it, and the last one
@@ -132,7 +141,7 @@ func (s *Seal) arrange() *ring {
 func (s *Seal) current() []sealKey {
 	derived := slices.Clone(s.derived)
 	for i := range derived {
-		derived[i].old = len(s.keyset) > 0
+		derived[i].old = derived[i].old || len(s.keyset) > 0
 	}
 	return slices.Concat(s.keyset, derived)
 }
