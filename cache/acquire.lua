@@ -2,8 +2,8 @@
 -- time, so that this holds too where Redis lost its data.
 -- KEYS[1] the lease, KEYS[2] the fence, KEYS[3] the record, KEYS[4] whose mint may be carried out yet ('?' = that of more than one)
 -- ARGV    owner, hold in ms, how long to remember the fence in ms, how long after its lease a mint may be carried out in ms
--- returns nothing if it is busy, else the fence, that of the record there (0 = none), and 1 if a mint under an earlier
---         lease may be carried out yet
+-- returns nothing if it is busy, else the fence, that of the record there (0 = none), 1 if a mint under an earlier
+--         lease may be carried out yet, and KEYS[1]: a reply may be another question's
 local owner = redis.call('GET', KEYS[1])
 local left = owner and redis.call('PTTL', KEYS[1])
 if owner and (left < 0 or left > tonumber(ARGV[2])) then
@@ -11,7 +11,7 @@ if owner and (left < 0 or left > tonumber(ARGV[2])) then
 end
 local record = redis.pcall('GET', KEYS[3]) -- an error if it is no string
 local seen = 0
-if type(record) == 'string' and #record > 58 and record:byte(1) == 2 then
+if type(record) == 'string' and #record > 58 and record:byte(1) == 3 then
   seen = struct.unpack('>I8', record, 42)
 end
 if seen > 2 ^ 50 then
@@ -33,4 +33,4 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 local open = redis.call('GET', KEYS[4])
 local doubt = open and open ~= ARGV[1]
 redis.call('SET', KEYS[4], doubt and '?' or ARGV[1], 'PX', ARGV[2] + ARGV[4])
-return {string.format('%.0f', fence), string.format('%.0f', seen), doubt and '1' or '0'}
+return {string.format('%.0f', fence), string.format('%.0f', seen), doubt and '1' or '0', KEYS[1]}

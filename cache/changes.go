@@ -19,6 +19,8 @@ const checkSubscription = time.Second
 // What it does not hear in time is found by looking: nothing is right only because of a message. The zero Changes hears
 // nothing until it runs.
 type Changes struct {
+	// Seal reads whom a message is about. Set it before Run.
+	Seal *Seal
 	// Lost is called when messages may have been missed, Changed when a client has another token: the one named, or the
 	// zero id for none, or none that is sure. Set both before Run, or neither.
 	Lost    func()
@@ -51,17 +53,23 @@ func (c *Changes) lost() {
 	}
 }
 
-// hear reads "client tokenid", "client " where no token is sure, or "client" where only a lease was let go of.
+// hear reads "client tokenid", "client " where no token is sure, or "client" where only a lease was let go of. If it can't
+// be read whom it is about, it was missed.
 func (c *Changes) hear(payload string) {
-	client, id, changed := strings.Cut(payload, " ")
+	letter, id, changed := strings.Cut(payload, " ")
+	client, err := c.Seal.address(letter)
+	if err != nil {
+		c.lost()
+		return
+	}
 	if changed && c.Changed != nil {
 		now, err := session.ParseTokenID(id)
 		if err != nil {
 			now = session.TokenID{}
 		}
-		c.Changed(session.ClientID(client), now)
+		c.Changed(client, now)
 	}
-	c.tell(session.ClientID(client))
+	c.tell(client)
 }
 
 func (c *Changes) tell(client session.ClientID) {

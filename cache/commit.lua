@@ -2,11 +2,11 @@
 -- suspect: Portal may have killed its token for the other's.
 -- KEYS[1] the record, KEYS[2] the fence
 -- ARGV    record, idle ttl in ms, fence (0 = minted without a lease), fence seen when the lease was taken, channel,
---         client, token id in hex, what time it is for who dated the record in Unix ms, refresh window in ms, how long to
---         remember the fence in ms
+--         client as a message names it, token id in hex, what time it is for who dated the record in Unix ms, refresh window in
+--         ms, how long to remember the fence in ms
 -- returns the record that is kept
 local function fields(record, tag)
-  if type(record) ~= 'string' or #record <= 58 or record:byte(1) ~= 2 or record:sub(18, 25) ~= tag or record:byte(58) > 3 then
+  if type(record) ~= 'string' or #record <= 58 or record:byte(1) ~= 3 or record:sub(18, 25) ~= tag or record:byte(58) > 3 then
     return
   end
   local minted, active, fence, doubt = struct.unpack('>I8I8I8I8', record, 26)

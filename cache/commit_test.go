@@ -75,7 +75,7 @@ func (m *model) runOut(*rapid.T) {
 }
 
 func (m *model) forgetFence(*rapid.T) {
-	m.server.Do("DEL", "p:{"+string(m.client)+"}:fence")
+	m.server.Do("DEL", keyUnder("p", m.client, "fence"))
 	m.latest = 0
 }
 

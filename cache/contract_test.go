@@ -74,7 +74,7 @@ func followsASlotThatMoves(t *testing.T, store *cache.Redis, cluster *redistest.
 	t.Helper()
 	client := newClient()
 	wantLoaded(t, store, client, session.Token{}) // so that the Cluster's slots are known
-	slot, from := cluster.Slot("cstproxy:{" + string(client) + "}:token")
+	slot, from := cluster.Slot(keyUnder("cstproxy", client, "token"))
 	to := cluster.Primaries()[(from+1)%3]
 	for _, node := range cluster.Primaries() {
 		node.Do("CLUSTER", "SETSLOT", slot, "NODE", to.Do("CLUSTER", "MYID"))

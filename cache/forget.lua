@@ -1,7 +1,7 @@
 -- Drops a record if it holds the token named. A mark takes its place, for as long as anybody may remember the token: it is
 -- not lost, and nobody is to put it back.
 -- KEYS[1] the record
--- ARGV    token id ('' = any), channel, client, the mark, how long it is kept in ms
+-- ARGV    token id ('' = any), channel, client as a message names it, the mark, how long it is kept in ms
 -- returns 0 nothing is there, 1 another token is, 2 done
 local record = redis.pcall('GET', KEYS[1]) -- an error if it is no string
 if record and record ~= ARGV[4] then

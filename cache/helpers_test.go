@@ -42,7 +42,29 @@ func connect(tb testing.TB, target string) redis.UniversalClient {
 
 // partsOf are those of a Redis by Portal's rule and this machine's clock.
 func partsOf(client redis.UniversalClient, prefix string, changes *cache.Changes) cache.RedisParts {
-	return cache.RedisParts{Client: client, Prefix: prefix, Lifetime: portal(), Changes: changes, Late: sessiontest.Late, Sent: time.Now}
+	seal := sealOf(prefix)
+	changes.Seal = seal
+	return cache.RedisParts{
+		Client: client, Prefix: prefix, Seal: seal, Lifetime: portal(), Changes: changes, Late: sessiontest.Late, Sent: time.Now,
+		Unreadable: func() {},
+	}
+}
+
+// custodian is the Portal API Key of all replicas.
+var custodian = session.NewSecret("custodian-key")
+
+// sealOf returns a seal for the prefix, by a key that is derived from the custodian's.
+func sealOf(prefix string) *cache.Seal {
+	seal, err := cache.NewSeal(cache.SealParts{Prefix: prefix, Window: 7 * day, Key: custodian})
+	if err != nil {
+		panic(err)
+	}
+	return seal
+}
+
+// keyUnder is the key for this kind of thing of client under the prefix.
+func keyUnder(prefix string, client session.ClientID, kind string) string {
+	return sealOf(prefix).Key(client, kind)
 }
 
 // open returns a Redis on target that was reached, so that no call has to connect first.

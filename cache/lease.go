@@ -37,13 +37,17 @@ func (r *Redis) Acquire(ctx context.Context, client session.ClientID, owner stri
 	ctx, cancel := context.WithTimeout(ctx, opTimeout)
 	defer cancel()
 	keys := []string{r.leaseKey(client), r.fenceKey(client), r.tokenKey(client), r.openKey(client)}
-	fences, err := acquireScript.Run(ctx, r.parts.Client, keys,
-		owner, leaseHold.Milliseconds(), fenceMemory.Milliseconds(), r.parts.Late.Milliseconds()).StringSlice()
+	script := acquireScript.Run(ctx, r.parts.Client, keys,
+		owner, leaseHold.Milliseconds(), fenceMemory.Milliseconds(), r.parts.Late.Milliseconds())
+	fences, err := answer(r, script, (*redis.Cmd).StringSlice)
 	if err != nil {
 		return session.Lease{}, fmt.Errorf("acquire lease: %w", err)
 	}
-	if len(fences) != 3 {
+	if len(fences) == 0 {
 		return session.Lease{}, session.ErrLeaseBusy
+	}
+	if len(fences) != 4 || fences[3] != keys[0] {
+		return session.Lease{}, fmt.Errorf("acquire lease: %w", r.outOfStep())
 	}
 	lease := session.Lease{Client: client, Owner: owner, Hold: leaseHold, Doubt: fences[2] == "1"}
 	if lease.Fence, err = strconv.ParseUint(fences[0], 10, 64); err != nil {
@@ -59,8 +63,9 @@ func (r *Redis) Acquire(ctx context.Context, client session.ClientID, owner stri
 func (r *Redis) Renew(ctx context.Context, lease session.Lease) error {
 	ctx, cancel := context.WithTimeout(ctx, opTimeout)
 	defer cancel()
-	renewed, err := renewScript.Run(ctx, r.parts.Client, []string{r.leaseKey(lease.Client), r.openKey(lease.Client)},
-		lease.Owner, leaseHold.Milliseconds(), r.parts.Late.Milliseconds()).Int()
+	script := renewScript.Run(ctx, r.parts.Client, []string{r.leaseKey(lease.Client), r.openKey(lease.Client)},
+		lease.Owner, leaseHold.Milliseconds(), r.parts.Late.Milliseconds())
+	renewed, err := answer(r, script, (*redis.Cmd).Int)
 	if err != nil {
 		return fmt.Errorf("renew lease: %w", err)
 	}
@@ -84,8 +89,12 @@ func (r *Redis) Abandon(ctx context.Context, lease session.Lease) error {
 func (r *Redis) giveBack(ctx context.Context, lease session.Lease, late time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, opTimeout)
 	defer cancel()
+	letter, err := r.parts.Seal.letter(lease.Client)
+	if err != nil {
+		return fmt.Errorf("let go of lease: %w", err)
+	}
 	doubt, err := letGoScript.Run(ctx, r.parts.Client, []string{r.leaseKey(lease.Client), r.openKey(lease.Client)},
-		lease.Owner, r.channel(), string(lease.Client), late.Milliseconds()).Int()
+		lease.Owner, r.channel(), letter, late.Milliseconds()).Int()
 	if err != nil {
 		return fmt.Errorf("let go of lease: %w", err)
 	}
@@ -100,8 +109,8 @@ func (r *Redis) Watch(client session.ClientID) (changed <-chan struct{}, stop fu
 	return r.parts.Changes.watch(client)
 }
 
-func (r *Redis) leaseKey(client session.ClientID) string { return r.key(client, "lease") }
+func (r *Redis) leaseKey(client session.ClientID) string { return r.parts.Seal.Key(client, "lease") }
 
-func (r *Redis) openKey(client session.ClientID) string { return r.key(client, "open") }
+func (r *Redis) openKey(client session.ClientID) string { return r.parts.Seal.Key(client, "open") }
 
-func (r *Redis) fenceKey(client session.ClientID) string { return r.key(client, "fence") }
+func (r *Redis) fenceKey(client session.ClientID) string { return r.parts.Seal.Key(client, "fence") }

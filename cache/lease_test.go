@@ -12,7 +12,7 @@ import (
 	"github.com/cstproxy/cstproxy/proxy/session/sessiontest"
 )
 
-func leaseOf(client session.ClientID) string { return "p:{" + string(client) + "}:lease" }
+func leaseOf(client session.ClientID) string { return keyUnder("p", client, "lease") }
 
 func acquire(t *testing.T, store *cache.Redis, client session.ClientID, owner string) session.Lease {
 	t.Helper()
@@ -51,7 +51,7 @@ func TestLeaseWhoseReplyIsLostIsStillOurs(t *testing.T) {
 		t.Errorf("acquired without a reply = %+v, %v", lease, err)
 	}
 	reach(t, store, alice)
-	lost := server.Do("GET", "p:{"+string(alice)+"}:fence")
+	lost := server.Do("GET", keyUnder("p", alice, "fence"))
 	if lease := acquire(t, store, alice, "us"); fmt.Sprint(lease.Fence) != lost {
 		t.Errorf("the fence is %d, want that of the lease whose reply was lost, %v", lease.Fence, lost)
 	}
@@ -102,7 +102,7 @@ func TestFenceGrowsWhateverRedisForgot(t *testing.T) {
 		"everything": func(server *redistest.Server, _ string) { server.Do("FLUSHALL") },
 		"the record": func(server *redistest.Server, _ string) { server.Do("DEL", leaseOf(alice), keyOf(alice)) },
 		"the fence, while it is held": func(server *redistest.Server, _ string) {
-			server.Do("DEL", "p:{"+string(alice)+"}:fence")
+			server.Do("DEL", keyUnder("p", alice, "fence"))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -162,7 +162,7 @@ func TestDoubtAboutAMintEndsWithTheTimeInWhichItMayBeCarriedOut(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	store := open(t, server.URL(), "p")
-	key := "p:{" + string(alice) + "}:open"
+	key := keyUnder("p", alice, "open")
 	wantLeft := func(most time.Duration) {
 		t.Helper()
 		if left := server.Do("PTTL", key).(int64); left <= most.Milliseconds()-5000 || left > most.Milliseconds() {

@@ -1,6 +1,6 @@
 -- Gives a lease back if it is still the owner's, and wakes those who wait for it.
 -- KEYS[1] the lease, KEYS[2] whose mint may be carried out yet
--- ARGV    owner, channel, client, how long the owner's mint may be carried out yet in ms (0 = it is over)
+-- ARGV    owner, channel, client as a message names it, how long the owner's mint may be carried out yet in ms (0 = it is over)
 -- returns 1 if it was the owner's, whose mint is over, and that of another may be carried out yet, else 0
 local open = redis.call('GET', KEYS[2])
 if ARGV[4] ~= '0' then

@@ -83,6 +83,7 @@ func wantOnce(t *testing.T, store *cache.Redis, losses *losses, servers ...*redi
 		"Release": "evalsha", "Acquire": "evalsha", "Renew": "evalsha", "LetGo": "evalsha",
 	} {
 		reach(t, store, alice)
+		await(t, "the registration's node to be reached", func() bool { return calls["Claim"](t.Context()) == nil })
 		got := counted(func() {
 			losses.arm()
 			if err := calls[name](t.Context()); err == nil {

@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"time"
@@ -9,7 +8,8 @@ import (
 	"github.com/cstproxy/cstproxy/proxy/session"
 )
 
-// The record of a token, version 2. The scripts read the fields before the secret by these places (from 1, in Lua).
+// The record of a token, version 3. The scripts read and change the fields before the sealed part by these places (from 1,
+// in Lua), so those are not sealed; what they may become is bounded by what is.
 //
 //	offset  0  version
 //	        1  token id, 16 bytes
@@ -19,9 +19,11 @@ import (
 //	       41  fence, 8 bytes, big endian
 //	       49  in doubt until, Unix ms, 8 bytes, big endian; 0 = not in doubt
 //	       57  flags: 1 = account abstracted, 2 = suspect
-//	       58  secret, to the end
+//	       58  sealed, to the end: minted as it was at first, flags as they were, secret
+//
+// The sealed part opens only for the store's prefix, the client, and the first three fields.
 const (
-	recordVersion = 2
+	recordVersion = 3
 	offsetID      = 1
 	offsetTag     = 17
 	offsetMinted  = 25
@@ -29,7 +31,11 @@ const (
 	offsetFence   = 41
 	offsetDoubt   = 49
 	offsetFlags   = 57
-	offsetSecret  = 58
+	offsetSealed  = 58
+
+	// Within what was sealed.
+	innerFlags  = 8
+	innerSecret = 9
 
 	flagAccountAbstracted = 1
 	flagSuspect           = 2
@@ -41,63 +47,106 @@ const (
 	latestDate = 1 << 50
 )
 
-// encodeRecord packs token into what [decodeRecord] reads.
-func encodeRecord(token session.Token) []byte {
-	secret := token.Secret.Reveal()
-	tag := clientTag(token.Client)
-	record := make([]byte, 0, offsetSecret+len(secret))
+// encode packs token into what [Seal.decode] reads.
+func (s *Seal) encode(token session.Token) ([]byte, error) {
+	tag, flags := s.tag(token.Client), flagsOf(token)
+	record := make([]byte, 0, 256)
 	record = append(record, recordVersion)
 	record = append(record, token.ID[:]...)
 	record = append(record, tag[:]...)
+	sealed, err := s.sealSecret(token, flags, string(record))
+	if err != nil {
+		return nil, fmt.Errorf("seal token: %w", err)
+	}
 	record = binary.BigEndian.AppendUint64(record, uint64(token.MintedAt.UnixMilli()))
 	record = binary.BigEndian.AppendUint64(record, uint64(token.ActiveAt.UnixMilli()))
 	record = binary.BigEndian.AppendUint64(record, token.Fence)
 	record = binary.BigEndian.AppendUint64(record, uint64(stamp(token.Doubt))) //nolint:gosec // not negative
-	var flags byte
+	record = append(record, flags)
+	return append(record, sealed...), nil
+}
+
+func (s *Seal) sealSecret(token session.Token, flags byte, head string) ([]byte, error) {
+	secret := token.Secret.Reveal()
+	inner := make([]byte, 0, innerSecret+len(secret))
+	inner = binary.BigEndian.AppendUint64(inner, uint64(token.MintedAt.UnixMilli()))
+	inner = append(inner, flags)
+	inner = append(inner, secret...)
+	return s.seal(inner, kindToken, string(token.Client), head)
+}
+
+func flagsOf(token session.Token) (flags byte) {
 	if token.AccountAbstracted {
 		flags |= flagAccountAbstracted
 	}
 	if token.Suspect {
 		flags |= flagSuspect
 	}
-	record = append(record, flags)
-	return append(record, secret...)
+	return flags
 }
 
-// decodeRecord returns the token of client that record holds. Anything but a whole record of this very client is
-// [session.ErrRecordUnreadable]; no byte of it is in the error.
-func decodeRecord(client session.ClientID, record string) (session.Token, error) {
-	if len(record) <= offsetSecret {
-		return session.Token{}, unreadable("it is too short")
+// decode returns the token of client that record holds. Anything but a whole record of this very client is
+// [session.ErrRecordUnreadable]; no byte of it is in the error. old: it is to be sealed anew.
+func (s *Seal) decode(client session.ClientID, record string) (token session.Token, old bool, err error) {
+	if why := misshapen(record); why != "" {
+		return session.Token{}, false, unreadable(why)
 	}
-	if record[0] != recordVersion {
-		return session.Token{}, unreadable("its version is not known")
+	text, old, err := s.openSecret(client, record)
+	if err != nil {
+		return session.Token{}, false, unreadable(err.Error())
 	}
-	if tag := clientTag(client); record[offsetTag:offsetMinted] != string(tag[:]) {
-		return session.Token{}, unreadable("it belongs to another client")
+	inner := string(text)
+	if len(inner) <= innerSecret || (inner[innerFlags]^record[offsetFlags])&flagAccountAbstracted != 0 {
+		return session.Token{}, false, unreadable("its flags are not those that were sealed")
 	}
-	if record[offsetFlags] > flagAccountAbstracted|flagSuspect {
-		return session.Token{}, unreadable("its flags are not known")
+	if date(record[offsetMinted:]) > date(inner) {
+		return session.Token{}, false, unreadable("it is younger than it was when it was sealed")
 	}
-	minted, active, doubt := date(record[offsetMinted:]), date(record[offsetActive:]), date(record[offsetDoubt:])
-	if !possible(minted, active, doubt) {
-		return session.Token{}, unreadable("its dates are impossible")
+	token = header(record)
+	token.Client, token.Secret = client, session.NewSecret(inner[innerSecret:])
+	if session.IdentifyToken(token.Secret) != token.ID {
+		return session.Token{}, false, unreadable("its secret is another token's")
 	}
-	token := session.Token{
-		Client:            client,
+	return token, old, nil
+}
+
+// openSecret opens the sealed part of a record that is not misshapen.
+func (s *Seal) openSecret(client session.ClientID, record string) (text []byte, old bool, err error) {
+	return s.open(record[offsetSealed:], kindToken, string(client), record[:offsetMinted])
+}
+
+// misshapen says what is wrong with a record before anything is opened.
+func misshapen(record string) string {
+	switch {
+	case len(record) <= offsetSealed:
+		return "it is too short"
+	case record[0] != recordVersion:
+		return "its version is not known"
+	case record[offsetFlags] > flagAccountAbstracted|flagSuspect:
+		return "its flags are not known"
+	case !possible(date(record[offsetMinted:]), date(record[offsetActive:]), date(record[offsetDoubt:])):
+		return "its dates are impossible"
+	}
+	return ""
+}
+
+// header returns the token of a record but for what is sealed.
+func header(record string) session.Token {
+	return session.Token{
 		ID:                session.TokenID([]byte(record[offsetID:offsetTag])),
-		Secret:            session.NewSecret(record[offsetSecret:]),
 		AccountAbstracted: record[offsetFlags]&flagAccountAbstracted != 0,
 		Suspect:           record[offsetFlags]&flagSuspect != 0,
 		Fence:             binary.BigEndian.Uint64([]byte(record[offsetFence:offsetDoubt])),
-		MintedAt:          time.UnixMilli(minted).UTC(),
-		ActiveAt:          time.UnixMilli(active).UTC(),
-		Doubt:             moment(doubt),
+		MintedAt:          time.UnixMilli(date(record[offsetMinted:])).UTC(),
+		ActiveAt:          time.UnixMilli(date(record[offsetActive:])).UTC(),
+		Doubt:             moment(date(record[offsetDoubt:])),
 	}
-	if session.IdentifyToken(token.Secret) != token.ID {
-		return session.Token{}, unreadable("its secret is torn")
-	}
-	return token, nil
+}
+
+// misplaced reports whether record is no record of client at all, so that it may be the reply to another question.
+func (s *Seal) misplaced(client session.ClientID, record string) bool {
+	tag := s.tag(client)
+	return len(record) <= offsetSealed || record[offsetTag:offsetMinted] != string(tag[:])
 }
 
 func possible(minted, active, doubt int64) bool {
@@ -106,12 +155,6 @@ func possible(minted, active, doubt int64) bool {
 
 func unreadable(why string) error {
 	return fmt.Errorf("%w: %s", session.ErrRecordUnreadable, why)
-}
-
-// clientTag ties a record to its client, so that a reply meant for another question is seen for what it is.
-func clientTag(client session.ClientID) [8]byte {
-	sum := sha256.Sum256([]byte(client))
-	return [8]byte(sum[:8])
 }
 
 // stamp returns a date's Unix ms, or 0 for the zero date; moment turns that back.

@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -24,19 +25,24 @@ var (
 	commitSource string
 	//go:embed restore.lua
 	restoreSource string
+	//go:embed reseal.lua
+	resealSource string
 
 	slideScript  = redis.NewScript(slideSource)
 	forgetScript = redis.NewScript(forgetSource)
 	commitScript = redis.NewScript(commitSource)
 
 	restoreScript = redis.NewScript(restoreSource)
+	resealScript  = redis.NewScript(resealSource)
 )
 
 // RedisParts is what a [Redis] is made of. Every field is required.
 type RedisParts struct {
 	Client redis.UniversalClient
 	// Prefix is the namespace of all keys.
-	Prefix   string
+	Prefix string
+	// Seal encrypts what is kept, under that prefix.
+	Seal     *Seal
 	Lifetime session.Lifetime
 	// Changes serves those who watch a client.
 	Changes *Changes
@@ -44,16 +50,26 @@ type RedisParts struct {
 	Late time.Duration
 	// Sent is the clock by which tokens are dated. Where it is ahead of Redis's, dates are moved back by that.
 	Sent func() time.Time
+	// Unreadable is told of each reply that is not what was asked for: torn, sealed with a key that is not known, or another
+	// client's.
+	Unreadable func()
 }
 
 // Redis keeps tokens, leases and registrations in Redis. It is a [session.Store], a [session.Leaser] and a
 // [session.Registry]. No call takes much longer than 120 ms, whatever Redis does.
 type Redis struct {
 	parts RedisParts
+	links links
+	// agreed is the version of the seal whose names the fleet agreed on.
+	agreed atomic.Uint64
 }
 
 // NewRedis returns a Redis made of parts. It connects when first used.
-func NewRedis(parts RedisParts) *Redis { return &Redis{parts: parts} }
+func NewRedis(parts RedisParts) *Redis {
+	r := &Redis{parts: parts}
+	r.links.follow(parts.Client)
+	return r
+}
 
 // Ping returns an error if Redis does not answer.
 func (r *Redis) Ping(ctx context.Context) error {
@@ -82,7 +98,7 @@ func (r *Redis) Load(ctx context.Context, client session.ClientID) (session.Toke
 		return session.Token{}, nil
 	}
 	if redis.HasErrorPrefix(err, "WRONGTYPE") {
-		return session.Token{}, unreadable("it is no string")
+		return session.Token{}, r.noRecord()
 	}
 	if err != nil {
 		return session.Token{}, fmt.Errorf("load token: %w", err)
@@ -90,7 +106,11 @@ func (r *Redis) Load(ctx context.Context, client session.ClientID) (session.Toke
 	if record == forgotten {
 		return session.Token{}, nil
 	}
-	return decodeRecord(client, record)
+	token, old, err := r.read(client, record)
+	if old {
+		r.reseal(ctx, client, record)
+	}
+	return token, err
 }
 
 // Look implements [session.Store]; Redis remembers nothing here.
@@ -102,26 +122,44 @@ func (r *Redis) Look(ctx context.Context, client session.ClientID) (session.Toke
 func (r *Redis) Commit(ctx context.Context, token session.Token, seen uint64) (session.Token, error) {
 	ctx, cancel := context.WithTimeout(ctx, opTimeout)
 	defer cancel()
-	record, err := commitScript.Run(ctx, r.parts.Client, []string{r.tokenKey(token.Client), r.fenceKey(token.Client)},
-		encodeRecord(token), r.parts.Lifetime.IdleTTL.Milliseconds(), token.Fence, seen,
-		r.channel(), string(token.Client), token.ID.String(), r.sent(), r.parts.Lifetime.RefreshWindow.Milliseconds(),
-		fenceMemory.Milliseconds()).Text()
+	sealed, err := r.parts.Seal.encode(token)
+	if err != nil {
+		return session.Token{}, err
+	}
+	letter, err := r.parts.Seal.letter(token.Client)
 	if err != nil {
 		return session.Token{}, fmt.Errorf("commit token: %w", err)
 	}
-	return decodeRecord(token.Client, record)
+	script := commitScript.Run(ctx, r.parts.Client, []string{r.tokenKey(token.Client), r.fenceKey(token.Client)},
+		sealed, r.parts.Lifetime.IdleTTL.Milliseconds(), token.Fence, seen,
+		r.channel(), letter, token.ID.String(), r.sent(), r.parts.Lifetime.RefreshWindow.Milliseconds(),
+		fenceMemory.Milliseconds())
+	record, err := answer(r, script, (*redis.Cmd).Text)
+	if err != nil {
+		return session.Token{}, fmt.Errorf("commit token: %w", err)
+	}
+	kept, _, err := r.read(token.Client, record)
+	return kept, err
 }
 
 // Slide implements [session.Store].
 func (r *Redis) Slide(ctx context.Context, move session.Move) (session.Match, error) {
 	life := r.parts.Lifetime
+	letter, err := r.parts.Seal.letter(move.Client)
+	if err != nil {
+		return session.MatchNone, fmt.Errorf("change token: %w", err)
+	}
 	return r.compare(ctx, slideScript, move.Client, named(move.ID), move.At.UnixMilli(), life.IdleTTL.Milliseconds(),
-		life.RefreshWindow.Milliseconds(), clears(move), stamp(move.Doubt), r.sent(), r.channel(), string(move.Client), corrects(move))
+		life.RefreshWindow.Milliseconds(), clears(move), stamp(move.Doubt), r.sent(), r.channel(), letter, corrects(move))
 }
 
 // Forget implements [session.Store].
 func (r *Redis) Forget(ctx context.Context, client session.ClientID, id session.TokenID) (session.Match, error) {
-	return r.compare(ctx, forgetScript, client, named(id), r.channel(), string(client), forgotten, r.parts.Lifetime.IdleTTL.Milliseconds())
+	letter, err := r.parts.Seal.letter(client)
+	if err != nil {
+		return session.MatchNone, fmt.Errorf("change token: %w", err)
+	}
+	return r.compare(ctx, forgetScript, client, named(id), r.channel(), letter, forgotten, r.parts.Lifetime.IdleTTL.Milliseconds())
 }
 
 // Restore puts token back where Redis lost what it kept for the client, and returns what it keeps then: another token that
@@ -129,23 +167,29 @@ func (r *Redis) Forget(ctx context.Context, client session.ClientID, id session.
 func (r *Redis) Restore(ctx context.Context, token session.Token) (session.Token, error) {
 	ctx, cancel := context.WithTimeout(ctx, opTimeout)
 	defer cancel()
-	record, err := restoreScript.Run(ctx, r.parts.Client, []string{r.tokenKey(token.Client)},
-		encodeRecord(token), r.parts.Lifetime.ExpiresAt(token).UnixMilli()).Text()
+	sealed, err := r.parts.Seal.encode(token)
+	if err != nil {
+		return session.Token{}, err
+	}
+	script := restoreScript.Run(ctx, r.parts.Client, []string{r.tokenKey(token.Client)},
+		sealed, r.parts.Lifetime.ExpiresAt(token).UnixMilli())
+	record, err := answer(r, script, (*redis.Cmd).Text)
 	switch {
 	case redis.HasErrorPrefix(err, "WRONGTYPE"):
-		return session.Token{}, unreadable("it is no string")
+		return session.Token{}, r.noRecord()
 	case err != nil:
 		return session.Token{}, fmt.Errorf("restore token: %w", err)
 	case record == forgotten:
 		return session.Token{}, nil
 	}
-	return decodeRecord(token.Client, record)
+	kept, _, err := r.read(token.Client, record)
+	return kept, err
 }
 
 func (r *Redis) compare(ctx context.Context, script *redis.Script, client session.ClientID, args ...any) (session.Match, error) {
 	ctx, cancel := context.WithTimeout(ctx, opTimeout)
 	defer cancel()
-	match, err := script.Run(ctx, r.parts.Client, []string{r.tokenKey(client)}, args...).Int()
+	match, err := answer(r, script.Run(ctx, r.parts.Client, []string{r.tokenKey(client)}, args...), (*redis.Cmd).Int)
 	if err != nil {
 		return session.MatchNone, fmt.Errorf("change token: %w", err)
 	}
@@ -175,12 +219,7 @@ func named(id session.TokenID) string {
 	return string(id[:])
 }
 
-func (r *Redis) tokenKey(client session.ClientID) string { return r.key(client, "token") }
-
-// key braces the client, so that in a cluster all keys of a client live in one slot.
-func (r *Redis) key(client session.ClientID, kind string) string {
-	return r.parts.Prefix + ":{" + string(client) + "}:" + kind
-}
+func (r *Redis) tokenKey(client session.ClientID) string { return r.parts.Seal.Key(client, "token") }
 
 // sent is what time it is for the scripts that date a record.
 func (r *Redis) sent() int64 { return r.parts.Sent().UnixMilli() }

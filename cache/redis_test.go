@@ -19,7 +19,7 @@ import (
 func newClient() session.ClientID { return session.ClientID("c" + rand.Text()[:24]) }
 
 // keyOf is the key of a client's token under the prefix p.
-func keyOf(client session.ClientID) string { return "p:{" + string(client) + "}:token" }
+func keyOf(client session.ClientID) string { return keyUnder("p", client, "token") }
 
 func TestRecordExpiresInRedisWithItsToken(t *testing.T) {
 	t.Parallel()
@@ -111,7 +111,7 @@ func TestClientHasOneKeyASmallPlainString(t *testing.T) {
 	if got := server.Do("TYPE", keyOf(alice)); got != "string" {
 		t.Errorf("the record's type is %v", got)
 	}
-	if got, want := server.Do("STRLEN", keyOf(alice)), int64(58+len(token.Secret.Reveal())); got != want {
+	if got, want := server.Do("STRLEN", keyOf(alice)), int64(58+9+45+len(token.Secret.Reveal())); got != want {
 		t.Errorf("the record has %d bytes, want %d", got, want)
 	}
 	t.Logf("a token of %d bytes takes %d bytes of Redis's memory", len(token.Secret.Reveal()), server.Do("MEMORY", "USAGE", keyOf(alice)))
@@ -139,8 +139,8 @@ func TestEveryKeyHasThePrefixAndOneHashTag(t *testing.T) {
 		if !ok || strings.Count(key, "{") != 1 || strings.Count(key, "}") != 1 || strings.Index(tag, "}") == 0 {
 			t.Errorf("key %q: want the prefix, and one hash tag", key)
 		}
-		if strings.HasSuffix(key, ":token") && key != "team:p:{"+string(alice)+"}:token" {
-			t.Errorf("key %q: want the client for a tag", key)
+		if strings.HasSuffix(key, ":token") && key != keyUnder("team:p", alice, "token") {
+			t.Errorf("key %q: want the hash of the client for a tag", key)
 		}
 	}
 }
@@ -339,7 +339,7 @@ func TestSlideLeavesARecordOfAnotherVersionAsItIs(t *testing.T) {
 	store := open(t, server.URL(), "p")
 	token := newToken(alice)
 	save(t, store, token)
-	newer := "\x03" + server.Do("GET", keyOf(alice)).(string)[1:]
+	newer := "\x04" + server.Do("GET", keyOf(alice)).(string)[1:]
 	server.Do("SET", keyOf(alice), newer)
 	wantMatch(t, session.MatchNone)(store.Slide(t.Context(), session.Move{Client: alice, ID: token.ID, At: token.ActiveAt.Add(hour)}))
 	wantMatch(t, session.MatchNone)(store.Slide(t.Context(), session.Move{Client: alice, ID: session.TokenID{}, At: token.ActiveAt.Add(hour)}))

@@ -2,9 +2,7 @@ package cache
 
 import (
 	"context"
-	"crypto/sha256"
 	_ "embed"
-	"encoding/hex"
 	"fmt"
 	"time"
 
@@ -30,29 +28,48 @@ var (
 func (r *Redis) Claim(ctx context.Context, claim session.Claim) (session.ClientID, error) {
 	ctx, cancel := context.WithTimeout(ctx, opTimeout)
 	defer cancel()
-	answer, err := claimScript.Run(ctx, r.parts.Client, r.registrationKey(claim),
-		asked(claim), claim.Owner, claim.Hold.Milliseconds()).StringSlice()
+	key := r.parts.Seal.registrationKey(claim.Key)
+	script := claimScript.Run(ctx, r.parts.Client, []string{key}, asked(claim), claim.Owner, claim.Hold.Milliseconds())
+	became, err := answer(r, script, (*redis.Cmd).StringSlice)
+	if err == nil && (len(became) != 3 || became[2] != key) {
+		err = r.outOfStep()
+	}
 	if err != nil {
 		return "", fmt.Errorf("claim registration: %w", err)
 	}
-	switch answer[0] {
+	switch became[0] {
 	case "ours":
 		return "", nil
 	case "done":
-		return session.ClientID(answer[1]), nil
+		return r.registered(key, became[1])
 	case "reused":
 		return "", errKeyReused
 	}
 	return "", session.ErrRegistrationBusy
 }
 
+// registered returns the client that a registration made. If that can't be opened it is an error and no miss: a miss would
+// make a second client.
+func (r *Redis) registered(key, sealed string) (session.ClientID, error) {
+	client, _, err := r.parts.Seal.open(sealed, kindRegistration, key)
+	if err != nil {
+		r.parts.Unreadable()
+		return "", fmt.Errorf("claim registration: %w", unreadable(err.Error()))
+	}
+	return session.ClientID(client), nil
+}
+
 // Settle implements [session.Registry].
 func (r *Redis) Settle(ctx context.Context, claim session.Claim, client session.ClientID, keep time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, opTimeout)
 	defer cancel()
-	done := "D" + asked(claim) + string(client)
-	err := settleScript.Run(ctx, r.parts.Client, r.registrationKey(claim), pending(claim), done, keep.Milliseconds()).Err()
+	key := r.parts.Seal.registrationKey(claim.Key)
+	sealed, err := r.parts.Seal.seal([]byte(client), kindRegistration, key)
 	if err != nil {
+		return fmt.Errorf("settle registration: %w", err)
+	}
+	done := "D" + asked(claim) + string(sealed)
+	if err := settleScript.Run(ctx, r.parts.Client, []string{key}, pending(claim), done, keep.Milliseconds()).Err(); err != nil {
 		return fmt.Errorf("settle registration: %w", err)
 	}
 	return nil
@@ -62,7 +79,8 @@ func (r *Redis) Settle(ctx context.Context, claim session.Claim, client session.
 func (r *Redis) Release(ctx context.Context, claim session.Claim) error {
 	ctx, cancel := context.WithTimeout(ctx, opTimeout)
 	defer cancel()
-	if err := releaseScript.Run(ctx, r.parts.Client, r.registrationKey(claim), pending(claim)).Err(); err != nil {
+	key := r.parts.Seal.registrationKey(claim.Key)
+	if err := releaseScript.Run(ctx, r.parts.Client, []string{key}, pending(claim)).Err(); err != nil {
 		return fmt.Errorf("release registration: %w", err)
 	}
 	return nil
@@ -80,9 +98,3 @@ func asked(claim session.Claim) string {
 }
 
 func pending(claim session.Claim) string { return "P" + asked(claim) + claim.Owner }
-
-// registrationKey hashes the caller's key: it may be long, and hold anything.
-func (r *Redis) registrationKey(claim session.Claim) []string {
-	sum := sha256.Sum256([]byte(claim.Key))
-	return []string{r.parts.Prefix + ":{" + hex.EncodeToString(sum[:16]) + "}:registration"}
-}

@@ -2,10 +2,10 @@
 -- KEYS[1] the record
 -- ARGV    token id ('' = any), date in Unix ms, idle ttl in ms, refresh window in ms, '1' if it clears a suspicion, until when
 --         the token is in doubt in Unix ms (0 = as before), what time it is for the caller in Unix ms, channel,
---         client, '1' if an active date after this one is ahead of the clock: then both dates move back by as much
+--         client as a message names it, '1' if an active date after this one is ahead of the clock: then both dates move back by as much
 -- returns 0 nothing is there, 1 another token is, 2 done (or there was nothing to change)
 local record = redis.pcall('GET', KEYS[1]) -- an error if it is no string
-if type(record) ~= 'string' or #record < 59 or record:byte(1) ~= 2 then
+if type(record) ~= 'string' or #record < 59 or record:byte(1) ~= 3 then
   return 0
 end
 if ARGV[1] ~= '' and record:sub(2, 17) ~= ARGV[1] then

@@ -39,10 +39,10 @@ type Metrics struct {
 	attempts        *prometheus.CounterVec
 	attemptDuration *prometheus.HistogramVec
 
-	loads   *prometheus.CounterVec
-	corrupt prometheus.Counter
-	redisUp *prometheus.GaugeVec
-	skew    *prometheus.GaugeVec
+	loads      *prometheus.CounterVec
+	unreadable prometheus.Counter
+	redisUp    *prometheus.GaugeVec
+	skew       *prometheus.GaugeVec
 
 	memoryHits, memoryMisses prometheus.Counter
 
@@ -75,8 +75,8 @@ func New(parts Parts) *Metrics {
 
 		loads: in.counter("cstproxy_cache_requests_total",
 			"Lookups of tokens; a hit need not be live.", "tier", "result"),
-		corrupt: in.counter("cstproxy_corrupt_records_total",
-			"Stored records with no token in them.").WithLabelValues(),
+		unreadable: in.counter("cstproxy_corrupt_records_total",
+			"Replies of Redis that are not what was asked for: torn, sealed with a key not known, or another client's.").WithLabelValues(),
 		redisUp: in.gauge("cstproxy_redis_up",
 			"1 if Redis did what it was last asked, else 0; only where there is a Redis."),
 

@@ -27,11 +27,10 @@ const (
 // store, so it counts nowhere.
 func (m *Metrics) Store(tier string, next session.Store) session.Store {
 	return countedStore{
-		Store:   next,
-		hits:    m.loads.WithLabelValues(tier, hit),
-		misses:  m.loads.WithLabelValues(tier, miss),
-		errors:  m.loads.WithLabelValues(tier, failed),
-		corrupt: m.corrupt,
+		Store:  next,
+		hits:   m.loads.WithLabelValues(tier, hit),
+		misses: m.loads.WithLabelValues(tier, miss),
+		errors: m.loads.WithLabelValues(tier, failed),
 	}
 }
 
@@ -49,6 +48,9 @@ func (m *Metrics) RedisUp(err error) {
 // Skewed takes how far the local clock is ahead of Redis's.
 func (m *Metrics) Skewed(ahead time.Duration) { m.skew.WithLabelValues().Set(ahead.Seconds()) }
 
+// Unreadable counts a reply of the store that is not what was asked for.
+func (m *Metrics) Unreadable() { m.unreadable.Inc() }
+
 // MemoryHit counts a lookup that the memory in front of Redis answered.
 func (m *Metrics) MemoryHit() { m.memoryHits.Inc() }
 
@@ -63,7 +65,7 @@ func callerLeft(ctx context.Context, err error) bool {
 // countedStore counts lookups and passes on the rest.
 type countedStore struct {
 	session.Store
-	hits, misses, errors, corrupt prometheus.Counter
+	hits, misses, errors prometheus.Counter
 }
 
 // Load implements [session.Store].
@@ -84,17 +86,10 @@ func (s countedStore) count(ctx context.Context, token session.Token, err error)
 	switch {
 	case callerLeft(ctx, err):
 	case err != nil:
-		s.failed(err)
+		s.errors.Inc()
 	case token.IsZero():
 		s.misses.Inc()
 	default:
 		s.hits.Inc()
-	}
-}
-
-func (s countedStore) failed(err error) {
-	s.errors.Inc()
-	if errors.Is(err, session.ErrRecordUnreadable) {
-		s.corrupt.Inc()
 	}
 }

@@ -74,7 +74,7 @@ func TestLookupsAreCounted(t *testing.T) {
 		},
 		"in Redis, an unreadable record is an error of a Redis that is up": {
 			tier: metrics.TierRedis, ctx: live, err: unreadable,
-			want: map[string]float64{`cache_requests_total{result="error",tier="redis"}`: 1, "corrupt_records_total": 1},
+			want: map[string]float64{`cache_requests_total{result="error",tier="redis"}`: 1},
 		},
 		"a Redis that ran out of its own time is an error": {
 			tier: metrics.TierRedis, ctx: live, err: context.DeadlineExceeded,
@@ -177,4 +177,10 @@ func BenchmarkLoad(b *testing.B) {
 			}
 		})
 	}
+}
+
+func TestReplyThatIsNotWhatWasAskedForIsCounted(t *testing.T) {
+	t.Parallel()
+	m := metrics.New(parts())
+	wantChanges(t, m, m.Unreadable, map[string]float64{"corrupt_records_total": 1})
 }

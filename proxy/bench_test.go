@@ -43,7 +43,13 @@ func BenchmarkTokenHit(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		redis := cache.NewRedis(cache.RedisParts{Client: client, Prefix: "bench", Lifetime: lifetime(), Sent: time.Now})
+		seal, err := cache.NewSeal(cache.SealParts{Prefix: "bench", Window: lifetime().RefreshWindow, Key: session.NewSecret("key")})
+		if err != nil {
+			b.Fatal(err)
+		}
+		redis := cache.NewRedis(cache.RedisParts{
+			Client: client, Prefix: "bench", Seal: seal, Lifetime: lifetime(), Sent: time.Now, Unreadable: func() {},
+		})
 		b.Cleanup(func() { _ = redis.Close() })
 		benchmarkTokenHit(b, redis, redis)
 	})

@@ -29,6 +29,9 @@ func (p process) check() *cli.Command {
 		Flags:        settingFlags(),
 		OnUsageError: wrongUsage(),
 		Action: p.configured(func(ctx context.Context, config Config) error {
+			if _, err := newSeal(config); err != nil {
+				return err
+			}
 			_ = p.tell("configuration", nil)
 			redis := p.checkRedis(ctx, config)
 			portal := p.tell("portal "+string(config.PortalAPIURL), reachPortal(ctx, config))

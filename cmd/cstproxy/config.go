@@ -41,6 +41,8 @@ type Config struct {
 	MemoryTTL     time.Duration `env:"CSTPROXY_MEMORY_TTL" envDefault:"30s" usage:"how long a token is served from memory without looking into Redis; 0 looks each time" allowed:"a Go duration of 0 or more, such as 30s"`
 	MemoryEntries int           `env:"CSTPROXY_MEMORY_ENTRIES" envDefault:"100000" usage:"most tokens that this process keeps in memory" allowed:"a whole number from 1 to 2147483647"`
 
+	SealKeysFile string `env:"CSTPROXY_SEAL_KEYS_FILE" usage:"file that holds the keys which encrypt what is kept in Redis, a Tink keyset in JSON as seal-key new prints it; without it the key is derived from the Portal API Key" allowed:"the path of a file to read"`
+
 	LogLevel  logLevel  `env:"CSTPROXY_LOG_LEVEL" envDefault:"info" oneof:"debug info warn error" usage:"least level that is logged"`
 	LogFormat logFormat `env:"CSTPROXY_LOG_FORMAT" envDefault:"json" oneof:"json text" usage:"form of a log line"`
 }

@@ -23,10 +23,11 @@ type mintStep struct {
 }
 
 func mintSteps() map[string]mintStep {
-	acquire := texts{has: []string{"{cold}:lease", "{cold}:fence", "{cold}:token"}}
+	lease, fence, record := redisKey("cold", "lease"), redisKey("cold", "fence"), redisKey("cold", "token")
+	acquire := texts{has: []string{lease, fence, record}}
 	turn := texts{has: []string{"{budget-mint}:turns"}}
-	commit := texts{has: []string{"{cold}:fence", "{cold}:token"}, hasNot: ":lease"}
-	letGo := texts{has: []string{"{cold}:lease", ":changed"}, hasNot: ":token"}
+	commit := texts{has: []string{fence, record}, hasNot: ":lease"}
+	letGo := texts{has: []string{lease, ":changed"}, hasNot: ":token"}
 	return map[string]mintStep{
 		"asking for the lease":           {gate: before(acquire), mints: 1},
 		"having been given the lease":    {gate: after(acquire), mints: 1},

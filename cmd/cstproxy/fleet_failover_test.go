@@ -102,7 +102,7 @@ func clientsOf(cluster *redistest.Cluster, primary, n int) []string {
 	var ids []string
 	for i := 0; len(ids) < n; i++ {
 		id := fmt.Sprintf("cold-%d-%d", primary, i)
-		if _, at := cluster.Slot(id); at == primary {
+		if _, at := cluster.Slot(redisKey(id, "token")); at == primary {
 			ids = append(ids, id)
 		}
 	}
@@ -113,7 +113,7 @@ func clientsOf(cluster *redistest.Cluster, primary, n int) []string {
 func awaitStored(t *testing.T, server *redistest.Server, clients []string) {
 	t.Helper()
 	for _, client := range clients {
-		await(t, client+"'s token to be stored", func() bool { return server.Do("EXISTS", "cstproxy:{"+client+"}:token") == int64(1) })
+		await(t, client+"'s token to be stored", func() bool { return server.Do("EXISTS", redisKey(client, "token")) == int64(1) })
 	}
 }
 
@@ -144,7 +144,7 @@ func reshard(cluster *redistest.Cluster, clients []string) int {
 	}
 	moved := map[int]bool{}
 	for _, client := range clients {
-		slot, from := cluster.Slot(client)
+		slot, from := cluster.Slot(redisKey(client, "token"))
 		if !moved[slot] {
 			moveSlot(cluster, names, slot, from)
 		}

@@ -159,7 +159,7 @@ func TestFleetHeedsAReportOnAReplicaThatHeardNothing(t *testing.T) {
 	dead := f.warm([]string{"client"})["client"]
 	f.portal.KillClient("client")
 
-	const key = "cstproxy:{client}:token"
+	key := redisKey("client", "token")
 	old := redis.Do("GET", key)
 	fresh := f.replica(0).mustFetch("client", "?rejected="+dead.TokenID)
 	record := redis.Do("GET", key)

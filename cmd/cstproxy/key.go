@@ -19,6 +19,8 @@ type portalKey struct {
 	file string
 	log  *slog.Logger
 	key  atomic.Pointer[session.Secret]
+	// replaced is told of each new key. Set it before the first, or not at all.
+	replaced func(session.Secret)
 
 	// reading lets who comes meanwhile wait for what is read.
 	reading sync.Mutex
@@ -55,6 +57,9 @@ func (k *portalKey) reread() {
 	}
 	if fresh := session.NewSecret(text); !fresh.Equal(k.current()) {
 		k.key.Store(&fresh)
+		if k.replaced != nil {
+			k.replaced(fresh)
+		}
 		k.log.Info("Portal API Key read again")
 	}
 }

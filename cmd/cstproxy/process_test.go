@@ -18,7 +18,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/cstproxy/cstproxy/cache/redistest"
 	"github.com/cstproxy/cstproxy/proxy/portal/portaltest"
+	"github.com/cstproxy/cstproxy/proxy/session"
 )
 
 // patience is far more than anything here takes, on a busy machine too.
@@ -59,6 +61,26 @@ func simulated(t *testing.T, options portaltest.Options, wrap ...func(http.Handl
 		key = portaltest.DefaultKey
 	}
 	return portal, []string{"PORTAL_API_URL=" + server.URL, "PORTAL_MPC_URL=" + server.URL, "PORTAL_API_KEY=" + key}
+}
+
+// redisKey is the key in Redis for this kind of thing of the client, for who has the simulated Portal's key.
+func redisKey(client, kind string) string {
+	key := session.NewSecret(portaltest.DefaultKey)
+	seal, err := newSeal(Config{KeyPrefix: "cstproxy", RefreshWindow: 7 * 24 * time.Hour, PortalAPIKey: key})
+	if err != nil {
+		panic(err)
+	}
+	return seal.Key(session.ClientID(client), kind)
+}
+
+// stored returns how many of the clients have a token in Redis.
+func stored(redis *redistest.Server, clients []string) (n int) {
+	for _, client := range clients {
+		if redis.Do("EXISTS", redisKey(client, "token")) == int64(1) {
+			n++
+		}
+	}
+	return n
 }
 
 // child is a cstproxy that runs as a process of its own. It ends with its test. Methods that return no error fail the

@@ -115,8 +115,8 @@ func TestADeadRedisIsWorkedWithoutAndTakenUpAgain(t *testing.T) {
 		t.Errorf("with Redis back the fetch got token %s from %q, want %s, which was minted meanwhile", got.TokenID, got.Source, cold.TokenID)
 	}
 	c.mustFetch("new", "")
-	if got := redis.Do("EXISTS", "cstproxy:{cold}:token", "cstproxy:{new}:token"); got != int64(2) {
-		t.Errorf("%v of the two tokens are in Redis", got)
+	if got := stored(redis, []string{"cold", "new"}); got != 2 {
+		t.Errorf("%d of the two tokens are in Redis", got)
 	}
 	if got := portal.Stats().Mints; got != len(warm)+2 {
 		t.Errorf("Portal minted %d tokens, want %d", got, len(warm)+2)

@@ -49,6 +49,7 @@ func TestSettingsAreThoseOfTheManual(t *testing.T) {
 		{"CSTPROXY_KEY_PREFIX", "key-prefix", "cstproxy"},
 		{"CSTPROXY_MEMORY_TTL", "memory-ttl", "30s"},
 		{"CSTPROXY_MEMORY_ENTRIES", "memory-entries", "100000"},
+		{"CSTPROXY_SEAL_KEYS_FILE", "seal-keys-file", ""},
 		{"CSTPROXY_LOG_LEVEL", "log-level", "info"},
 		{"CSTPROXY_LOG_FORMAT", "log-format", "json"},
 	}

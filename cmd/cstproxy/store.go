@@ -26,15 +26,28 @@ type store struct {
 	// run does what must go on in the background, until its context ends.
 	run   func(context.Context)
 	close func() error
+	// seal encrypts what leaves for Redis; nil where nothing does.
+	seal *cache.Seal
 }
 
 // openStore opens the store that config names; local is the clock of this machine.
 func openStore(config Config, m *metrics.Metrics, log *slog.Logger, local func() time.Time) (store, error) {
 	clock := cache.ClockParts{Local: local, Lifetime: lifetime(config), Log: log}
+	seal, err := newSeal(config)
+	if err != nil {
+		return store{}, err
+	}
 	if config.RedisURL.IsZero() {
 		return openMemory(config, m, clock), nil
 	}
-	return openRedis(config, m, clock)
+	return openRedis(config, redisParts{m, clock, seal})
+}
+
+// redisParts is what else the store in Redis is made of.
+type redisParts struct {
+	metrics *metrics.Metrics
+	clock   cache.ClockParts
+	seal    *cache.Seal
 }
 
 func openMemory(config Config, m *metrics.Metrics, parts cache.ClockParts) store {
@@ -49,38 +62,47 @@ func openMemory(config Config, m *metrics.Metrics, parts cache.ClockParts) store
 	}
 }
 
-func openRedis(config Config, m *metrics.Metrics, parts cache.ClockParts) (store, error) {
+func openRedis(config Config, parts redisParts) (store, error) {
 	client, err := cache.Connect(config.RedisURL)
 	if err != nil {
 		return store{}, configError{[]string{"REDIS_URL: " + err.Error()}}
 	}
 	client.AddHook(cache.NewBreaker())
-	clock, changes := cache.NewClock(parts), &cache.Changes{}
+	m, log, seal := parts.metrics, parts.clock.Log, parts.seal
+	clock, changes := cache.NewClock(parts.clock), &cache.Changes{Seal: seal}
 	shared := cache.NewRedis(cache.RedisParts{
-		Client: client, Prefix: config.KeyPrefix, Lifetime: lifetime(config), Changes: changes,
-		Late: flightDeadline(config), Sent: clock.Sent,
+		Client: client, Prefix: config.KeyPrefix, Seal: seal, Lifetime: lifetime(config), Changes: changes,
+		Late: flightDeadline(config), Sent: clock.Sent, Unreadable: m.Unreadable,
 	})
 	tier := cache.NewTier(cache.TierParts{
 		Store: m.Store(metrics.TierRedis, shared), Restore: shared.Restore, Lifetime: lifetime(config),
 		Entries: config.MemoryEntries, TTL: config.MemoryTTL, Now: clock.Now, Sent: clock.Sent, Meter: m,
 	})
-	changes.Lost, changes.Changed = tier.Doubt, tier.Drop
+	changes.Lost, changes.Changed, seal.Changed = tier.Doubt, tier.Drop, tier.Lost
 	well := make(chan struct{}, 1)
 	monitor := cache.NewMonitor(cache.MonitorParts{
-		Client: client, Prefix: config.KeyPrefix, Name: rand.Text(), Log: parts.Log, Clock: clock,
-		Heard: heard(m, well), Lost: tier.Lost,
+		Client: client, Prefix: config.KeyPrefix, Name: rand.Text(), Log: log, Clock: clock,
+		Heard: heard(m, well), Lost: func() { shared.Disagree(); tier.Lost() },
 	})
 	budget := cache.NewBudget(cache.BudgetParts{
-		Client: client, Prefix: config.KeyPrefix, Replicas: monitor.Replicas, Limits: limits(config), Log: parts.Log,
+		Client: client, Prefix: config.KeyPrefix, Replicas: monitor.Replicas, Limits: limits(config), Log: log,
 	})
+	agree := func(ctx context.Context) { agreeOnNames(ctx, shared, log) }
 	return store{
-		tokens: tier, leases: shared, registry: shared, budget: budget,
+		tokens: tier, leases: shared, registry: shared, budget: budget, seal: seal,
 		now: clock.Now, sent: clock.Sent, ping: shared.Ping,
-		look: func(ctx context.Context) { _ = monitor.Look(ctx) },
-		run: together(monitor.Run, func(ctx context.Context) { settle(ctx, well, budget.Tell, tier.Settle) },
+		look: func(ctx context.Context) { _ = monitor.Look(ctx); agree(ctx) },
+		run: together(monitor.Run, func(ctx context.Context) { settle(ctx, well, agree, budget.Tell, tier.Settle) },
 			func(ctx context.Context) { changes.Run(ctx, client, config.KeyPrefix) }),
 		close: func() error { return closeRedis(tier, shared) },
 	}, nil
+}
+
+// agreeOnNames is tried again each time that Redis is well.
+func agreeOnNames(ctx context.Context, shared *cache.Redis, log *slog.Logger) {
+	if err := shared.Agree(ctx); err != nil {
+		log.WarnContext(ctx, "names in Redis not agreed on", "error", err)
+	}
 }
 
 // heard counts what the monitor finds, and passes on that Redis is well: what it was not told can be told.

@@ -36,6 +36,7 @@ func wire(config Config, log *slog.Logger, local func() time.Time) (*application
 		return nil, err
 	}
 	key := newPortalKey(config, log)
+	key.replaced = func(fresh session.Secret) { a.store.rekeyed(fresh, log) }
 	a.portal = newPortal(config, key)
 	a.broker = session.NewBroker(session.Parts{
 		Store: a.store.tokens, Leaser: a.store.leases, Registry: a.store.registry,
