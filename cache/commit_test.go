@@ -106,7 +106,7 @@ func (m *model) commits(t *rapid.T, token session.Token, seen uint64) {
 
 // raced: a commit without a lease takes a fence, so that whoever mints under a lease knows.
 func (m *model) raced(t *rapid.T) {
-	text, _ := m.server.Do("GET", "p:{"+string(m.client)+"}:fence").(string)
+	text, _ := m.server.Do("GET", keyUnder("p", m.client, "fence")).(string)
 	fence, err := strconv.ParseUint(text, 10, 64)
 	if err != nil || m.latest > 0 && fence != m.latest+1 || fence <= m.highest {
 		t.Fatalf("the fence after a commit without a lease is %q, %v; it was %d, %d at the most", text, err, m.latest, m.highest)

@@ -169,6 +169,7 @@ func TestRecordUnderAnotherClientsKeyIsCountedAndGivesWayToAToken(t *testing.T) 
 			server := redistest.Start(t)
 			store, counted := counting(t, server.URL())
 			from, to := newToken(newClient()), newToken(newClient())
+			from.Fence, to.Fence = 1, 1
 			save(t, store, from)
 			save(t, store, to)
 			put(server, from, to)
@@ -177,8 +178,9 @@ func TestRecordUnderAnotherClientsKeyIsCountedAndGivesWayToAToken(t *testing.T) 
 				t.Errorf("%d unreadable records were counted, want 1", n)
 			}
 			next := newToken(to.Client)
-			next.Fence = 1
-			save(t, store, next)
+			next.Fence = 2
+			_, err := store.Commit(t.Context(), next, to.Fence)
+			must(t, err)
 			wantLoaded(t, store, to.Client, next)
 			wantLoaded(t, store, from.Client, from)
 		})
