@@ -70,10 +70,10 @@ func TestClientIDsThatAreNone(t *testing.T) {
 				"GET /v1/clients/%s/token", "DELETE /v1/clients/%s/token", "POST /v1/clients/%s/activity",
 				"POST /api/v1/custodians/clients/%s/session", "POST /api/v3/custodians/me/clients/%s/sessions",
 			} {
-				w.wantTurnedAway(w.raw(fmt.Sprintf(route, id) + " HTTP/1.1\r\nHost: proxy\r\nContent-Length: 0\r\n\r\n"))
+				w.wantTurnedAway(w.raw(fmt.Sprintf(route, id) + " HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"))
 			}
 			if id != "" { // which is the place for registrations, for which this is the wrong method
-				w.wantTurnedAway(w.raw("GET /v1/clients/" + id + " HTTP/1.1\r\nHost: proxy\r\n\r\n"))
+				w.wantTurnedAway(w.raw("GET /v1/clients/" + id + " HTTP/1.1\r\nHost: localhost\r\n\r\n"))
 			}
 		})
 	}
@@ -81,7 +81,7 @@ func TestClientIDsThatAreNone(t *testing.T) {
 
 func TestRequestsThatAreNone(t *testing.T) {
 	t.Parallel()
-	const host = "\r\nHost: proxy\r\n"
+	const host = "\r\nHost: localhost\r\n"
 	get := "GET " + aliceToken + " HTTP/1.1" + host
 	register := "POST /v1/clients HTTP/1.1" + host
 	for name, text := range map[string]string{
@@ -142,7 +142,7 @@ func TestRequestsThatAreNone(t *testing.T) {
 func TestTooMuchHeaderIsNamedSo(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	a := w.raw("GET " + aliceToken + " HTTP/1.1\r\nHost: proxy\r\nX-A: " + strings.Repeat("a", 64<<10) + "\r\n\r\n")
+	a := w.raw("GET " + aliceToken + " HTTP/1.1\r\nHost: localhost\r\nX-A: " + strings.Repeat("a", 64<<10) + "\r\n\r\n")
 	a.want(t, http.StatusRequestHeaderFieldsTooLarge)
 }
 
@@ -150,7 +150,7 @@ func TestTooMuchHeaderIsNamedSo(t *testing.T) {
 func TestWholeURLIsServedFromHere(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	a := w.raw("GET http://elsewhere.example" + aliceToken + " HTTP/1.1\r\nHost: elsewhere.example\r\n\r\n")
+	a := w.raw("GET http://localhost" + aliceToken + " HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	if d := a.token(t, http.StatusOK); d.ID != alice {
 		t.Errorf("answered for %s", d.ID)
 	}
@@ -160,7 +160,7 @@ func TestWholeURLIsServedFromHere(t *testing.T) {
 func TestTwoRequestIDsCountAsTheFirst(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	a := w.raw("GET /nowhere HTTP/1.1\r\nHost: proxy\r\nX-Request-Id: a\r\nX-Request-Id: b\r\n\r\n")
+	a := w.raw("GET /nowhere HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: a\r\nX-Request-Id: b\r\n\r\n")
 	if ids := a.header.Values("X-Request-Id"); len(ids) != 1 || ids[0] != "a" {
 		t.Errorf("X-Request-Id is %q", ids)
 	}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/urfave/cli/v3"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/cstproxy/cstproxy/proxy/caller"
 )
 
 const (
@@ -51,6 +53,7 @@ func (a *application) serve(ctx context.Context) error {
 		return fmt.Errorf("listen for the admin port: %w", err)
 	}
 	servers := &servers{data: a.server(a.data), admin: a.server(a.admin)}
+	servers.data.ConnContext = caller.ConnContext
 	group, running := errgroup.WithContext(ctx)
 	group.Go(func() error { return until(servers.data.Serve(data)) })
 	group.Go(func() error { return until(servers.admin.Serve(admin)) })
