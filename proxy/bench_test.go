@@ -60,13 +60,13 @@ func benchmarkTokenHit(b *testing.B, store session.Store, registry session.Regis
 	b.Cleanup(func() { broker.Close(b.Context()) })
 	data := proxy.New(proxy.Parts{Callers: caller.Anonymous{}, Broker: broker, Lifetime: lifetime(), Meter: silent{}, Now: time.Now, Log: log})
 	first := httptest.NewRecorder()
-	data.ServeHTTP(first, httptest.NewRequestWithContext(b.Context(), http.MethodGet, local+aliceToken, http.NoBody))
+	data.ServeHTTP(first, localGet(b.Context(), aliceToken))
 	if first.Code != http.StatusOK {
 		b.Fatalf("%d %s", first.Code, first.Body)
 	}
 	b.ReportAllocs()
 	b.RunParallel(func(loop *testing.PB) {
-		request := httptest.NewRequestWithContext(b.Context(), http.MethodGet, local+aliceToken, http.NoBody)
+		request := localGet(b.Context(), aliceToken)
 		for loop.Next() {
 			w := &sink{header: make(http.Header, 8)}
 			request.Body = http.NoBody // the handler put its own in that place

@@ -185,7 +185,7 @@ func TestLoopbackRefusesWhatABrowserOrAServerInBetweenSends(t *testing.T) {
 	for _, host := range []string{"localhost", "LocalHost:1", "127.0.0.1", "127.0.0.1:8080", "127.8.9.1", "[::1]", "[::1]:8080"} {
 		t.Run("own Host "+host, func(t *testing.T) {
 			t.Parallel()
-			newWorld(t).raw("GET " + aliceToken + " HTTP/1.1\r\nHost: " + host + "\r\n\r\n").want(t, http.StatusOK)
+			newWorld(t).raw("GET "+aliceToken+" HTTP/1.1\r\nHost: "+host+"\r\n\r\n").want(t, http.StatusOK)
 		})
 	}
 }

@@ -146,15 +146,19 @@ func TestTooMuchHeaderIsNamedSo(t *testing.T) {
 	a.want(t, http.StatusRequestHeaderFieldsTooLarge)
 }
 
-// A server must take a whole URL for its target (RFC 9112 section 3.2.2). What it must not do is to go there.
-func TestWholeURLIsServedFromHere(t *testing.T) {
+// A server must take a whole URL for its target (RFC 9112 section 3.2.2), and must not go there. Where nobody is asked who
+// they are it is refused as well: its host replaces the Host, by which a page in a browser is known.
+func TestWholeURLIsServedFromHereToWhoIsKnown(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	a := w.raw("GET http://localhost" + aliceToken + " HTTP/1.1\r\nHost: localhost\r\n\r\n")
-	if d := a.token(t, http.StatusOK); d.ID != alice {
+	const target = "GET http://elsewhere.example" + aliceToken + " HTTP/1.1\r\nHost: elsewhere.example\r\n"
+	w := newWorld(t, admitting(backend))
+	if d := w.raw(target+w.key+"\r\n\r\n").token(t, http.StatusOK); d.ID != alice {
 		t.Errorf("answered for %s", d.ID)
 	}
 	w.wantMints(1)
+	anybody := newWorld(t)
+	anybody.wantTurnedAway(anybody.raw(target + "\r\n"))
+	anybody.wantTurnedAway(anybody.raw("GET http://localhost" + aliceToken + " HTTP/1.1\r\nHost: elsewhere.example\r\n\r\n"))
 }
 
 func TestTwoRequestIDsCountAsTheFirst(t *testing.T) {

@@ -146,7 +146,7 @@ func causes() map[string]cause {
 			w.get(aliceToken, w.key)
 			return w.get(aliceToken, testID, w.key)
 		}},
-		"client_not_found":       {nil, func(w *world) answer { return w.get("/v1/clients/stranger/token", testID) }},
+		"client_not_found": {nil, func(w *world) answer { return w.get("/v1/clients/stranger/token", testID) }},
 		"token_mismatch": {nil, func(w *world) answer {
 			w.fetch()
 			return w.remove(testID, `If-Match: "`+otherID+`"`)

@@ -45,7 +45,7 @@ func newBubble(t *testing.T, store session.Store) *bubble {
 func (b *bubble) get(target string) answer {
 	b.t.Helper()
 	recorder := httptest.NewRecorder()
-	b.data.ServeHTTP(recorder, httptest.NewRequestWithContext(b.t.Context(), http.MethodGet, local+target, http.NoBody))
+	b.data.ServeHTTP(recorder, localGet(b.t.Context(), target))
 	return answer{status: recorder.Code, header: recorder.Result().Header, body: recorder.Body.String()}
 }
 

@@ -35,9 +35,6 @@ const (
 	aliceActivity = "/v1/clients/" + alice + "/activity"
 	aliceStatus   = "/v1/clients/" + alice
 
-	// local makes a target one that a process on this machine asks for.
-	local = "http://localhost"
-
 	// otherID is the id of a token that nobody has.
 	otherID = "0123456789abcdef0123456789abcdef"
 
@@ -177,6 +174,13 @@ func (w *world) checkMeter() {
 			w.t.Errorf("a token was handed out with %s left", left)
 		}
 	}
+}
+
+// localGet is a request as a process on this machine sends it.
+func localGet(ctx context.Context, target string) *http.Request {
+	request := httptest.NewRequestWithContext(ctx, http.MethodGet, target, http.NoBody)
+	request.Host = "localhost"
+	return request
 }
 
 // answer is what a caller got.

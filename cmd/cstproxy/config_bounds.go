@@ -41,8 +41,8 @@ func bounds() []bound {
 func relations() []bound {
 	return []bound{
 		{
-			of:    []string{"CSTPROXY_LISTEN", "CSTPROXY_CALLERS_FILE"},
-			want:  "loopback or a Unix socket as long as there is no %s",
+			of:    []string{"CSTPROXY_LISTEN"},
+			want:  "loopback or a Unix socket as long as no CSTPROXY_CALLERS_FILE says who may ask",
 			holds: func(c Config) bool { return c.CallersFile != "" || c.Listen.isLocal() },
 		},
 		{

@@ -62,6 +62,7 @@ func (a *application) serve(ctx context.Context) error {
 	a.health.Started()
 	a.log.InfoContext(ctx, "serving", "version", build().Version, "listen", data.Addr().String(),
 		"admin_listen", admin.Addr().String(), "portal", string(a.config.PortalAPIURL), "store", a.storeKind(),
+		"callers", a.whoMayAsk(),
 		"refresh", string(a.config.Refresh), "mint_rate", a.config.MintRate.String(), "probe_rate", a.config.ProbeRate.String())
 	return group.Wait()
 }
@@ -71,6 +72,14 @@ func (a *application) storeKind() string {
 		return "memory"
 	}
 	return "redis"
+}
+
+// whoMayAsk is what an operator must not be wrong about.
+func (a *application) whoMayAsk() string {
+	if a.config.CallersFile == "" {
+		return "anybody on this machine"
+	}
+	return "those in the callers file"
 }
 
 type servers struct{ data, admin *http.Server }

@@ -21,11 +21,7 @@ const anonymousName = "anonymous"
 
 // Identify refuses by what the request's headers tell of its way, and takes everybody else for the same caller.
 func (Anonymous) Identify(r *http.Request) (session.Caller, error) {
-	err := checkHost(r)
-	if err == nil {
-		err = checkWay(r.Header)
-	}
-	if err != nil {
+	if err := checkDirect(r); err != nil {
 		return session.Caller{}, fmt.Errorf("%w: without authentication it must ask directly, and %w", session.ErrCallerForbidden, err)
 	}
 	return session.Caller{
@@ -39,8 +35,19 @@ func (Anonymous) Admit(session.Caller) error { return nil }
 var (
 	errForeignHost = errors.New("its Host is not this machine's loopback")
 	errBrowser     = errors.New("it has an Origin or Sec- header, as browsers send them")
+	errWholeURL    = errors.New("it has a whole URL for its target, as clients send it to a proxy")
 	errPassedOn    = errors.New("it has a Forwarded, X-Forwarded-, Via or like header, as proxies send them")
 )
+
+func checkDirect(r *http.Request) error {
+	if r.URL.IsAbs() {
+		return errWholeURL // its host stands in for the Host that came, which is not to be seen any more
+	}
+	if err := checkHost(r); err != nil {
+		return err
+	}
+	return checkWay(r.Header)
+}
 
 // checkHost keeps a name out that somebody else's DNS points at loopback.
 func checkHost(r *http.Request) error {

@@ -61,7 +61,7 @@ callers:
 
 // show makes a request with these header lines, written "Name: value".
 func show(lines ...string) *http.Request {
-	r := (&http.Request{Header: http.Header{}}).WithContext(context.Background())
+	r := (&http.Request{Header: http.Header{}, URL: &url.URL{}}).WithContext(context.Background())
 	for _, text := range lines {
 		name, value, _ := strings.Cut(text, ": ")
 		r.Header.Add(name, value)

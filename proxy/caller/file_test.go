@@ -32,7 +32,7 @@ func TestCallersFileWithAMistakeIsRefusedInWords(t *testing.T) {
 		"not YAML, but a key":          {canary, "line 1: it is not valid YAML"},
 		"bytes":                        {"\x00\xff\xfe", "want one YAML document"},
 		"two documents":                {"callers: [" + good + "}]\n---\ncallers: [" + good + "}]\n", "want one YAML document"},
-		"an unknown field":             {"callers:\n- " + good + ", cleints: [x]}", `line 2: there is no field "cleints" here`},
+		"an unknown field":             {"callers:\n- " + good + ", wallets: [x]}", `line 2: there is no field "wallets" here`},
 		"an unknown field that is one": {"callers:\n- " + good + ", " + canary + ": x}", "line 2: it is not valid YAML"},
 		"an unknown field at the top":  {"caller:\n- " + good + "}", `line 1: there is no field "caller" here`},
 		"a field twice":                {"callers:\n- " + good + ", name: other}", "line 2: a field is given twice"},
