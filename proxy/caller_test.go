@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"slices"
@@ -23,7 +24,7 @@ const backend = `
 func admitting(entry string) func(*setup) {
 	return func(s *setup) {
 		key, line := caller.NewKey()
-		callers, err := caller.New([]byte("callers:"+fmt.Sprintf(entry, line)), caller.Parts{Now: s.Now})
+		callers, err := caller.New([]byte("callers:"+fmt.Sprintf(entry, line)+"\n"), caller.Parts{Now: s.Now})
 		if err != nil {
 			panic(err)
 		}
@@ -113,7 +114,7 @@ func TestIdempotencyKeyOfAnotherCallerIsAnotherKey(t *testing.T) {
 	first, firstLine := caller.NewKey()
 	second, secondLine := caller.NewKey()
 	w := newWorld(t, func(s *setup) {
-		file := fmt.Sprintf("callers:\n- {name: a, keys: [%q], routes: [register], clients: [a]}\n- {name: b, keys: [%q], routes: [register], clients: [b]}", firstLine, secondLine)
+		file := fmt.Sprintf("callers:\n- {name: a, keys: [%q], routes: [register], clients: [a]}\n- {name: b, keys: [%q], routes: [register], clients: [b]}\n", firstLine, secondLine)
 		callers, err := caller.New([]byte(file), caller.Parts{Now: s.Now})
 		if err != nil {
 			t.Fatal(err)
@@ -207,4 +208,31 @@ func TestNoAnswerLetsAnotherOriginRead(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestCallersFileThatBreaksGivesNobodyAToken(t *testing.T) {
+	t.Parallel()
+	key, line := caller.NewKey()
+	file := "callers:" + fmt.Sprintf(backend, line) + "\n"
+	callers, err := caller.New([]byte(file), caller.Parts{Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, func(s *setup) { s.callers = callers })
+	tried := 0
+	for _, broken := range []string{"", "\n", "callers: []\n", "callers:\n", "{}\n", "\x00\n", file[:len(file)/2], file + "anything: else\n", strings.Replace(file, "sha256:", "", 1)} {
+		if err := callers.Reload([]byte(broken)); err == nil {
+			t.Errorf("taken: %q", broken)
+		}
+		for pattern := range patterns() {
+			method, target, _ := strings.Cut(pattern, " ")
+			for _, credential := range []string{"", "Authorization: Bearer cstp_" + strings.Repeat("A", 43), "Authorization: Bearer " + line, "Authorization: Bearer "} {
+				tried++
+				w.do(method, target, "", cmp.Or(credential, "X-None: none")).wantProblem(t, "caller_unauthenticated")
+			}
+		}
+	}
+	w.wantUntouched()
+	w.get(aliceToken, "Authorization: Bearer "+key).want(t, http.StatusOK) // who was known still is
+	t.Logf("%d requests while the file was broken, 0 tokens", tried)
 }

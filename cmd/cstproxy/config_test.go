@@ -41,7 +41,7 @@ func writeFile(t *testing.T, content string) string {
 }
 
 // callersFile names a caller.
-var callersFile = `callers: [{name: backend, keys: ["sha256:` + strings.Repeat("ab", 32) + `"], routes: ["*"], clients: ["*"]}]`
+var callersFile = `callers: [{name: backend, keys: ["sha256:` + strings.Repeat("ab", 32) + `"], routes: ["*"], clients: ["*"]}]` + "\n"
 
 func defaults() Config {
 	return Config{
@@ -337,7 +337,7 @@ func TestSecretsComeFromTheirVariableOrTheirFile(t *testing.T) {
 func TestEveryMistakeSaysWhatWasGotAndWhatIsAllowed(t *testing.T) {
 	t.Parallel()
 	file := writeFile(t, testKey)
-	empty, misspelled := writeFile(t, "\n"), writeFile(t, "caller: []")
+	empty, misspelled := writeFile(t, "\n"), writeFile(t, "caller: []\n")
 	const keyAllowed = "a key without white space or unprintable characters"
 	for name, tt := range map[string]struct {
 		environ []string

@@ -1,6 +1,7 @@
 package caller
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"regexp"
@@ -57,6 +58,9 @@ type subject struct {
 // parse reads a callers file strictly: what is misspelled, empty or given twice would allow or refuse something else than
 // was meant.
 func parse(content []byte) (*book, error) {
+	if !bytes.HasSuffix(content, []byte("\n")) {
+		return nil, errors.New("want a line end at its end: a beginning of client ids that is cut off would allow more")
+	}
 	var f file
 	if err := yaml.Load(content, &f, yaml.WithKnownFields()); err != nil {
 		return nil, explain(err)

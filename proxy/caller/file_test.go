@@ -3,10 +3,12 @@ package caller_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/cstproxy/cstproxy/proxy/caller"
+	"github.com/cstproxy/cstproxy/proxy/session"
 )
 
 // line is a key's line in a callers file; other is another's.
@@ -23,6 +25,7 @@ func TestCallersFileWithAMistakeIsRefusedInWords(t *testing.T) {
 	const canary = "cstp_canarycanarycanary"
 	issuers := "issuers: [{name: cluster, url: https://issuer.test, audience: cstproxy}]\n"
 	for name, c := range map[string]struct{ file, want string }{
+		"no end":                       {"callers: [" + good + "}]\n# more", "want a line end at its end"},
 		"nothing":                      {"", "want one YAML document with callers in it"},
 		"a comment alone":              {"# later\n", "want one YAML document"},
 		"null":                         {"null", "callers: want at least one"},
@@ -87,7 +90,11 @@ func TestCallersFileWithAMistakeIsRefusedInWords(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			callers, err := caller.New([]byte(c.file), caller.Parts{})
+			content := c.file + "\n"
+			if name == "no end" {
+				content = c.file
+			}
+			callers, err := caller.New([]byte(content), caller.Parts{})
 			if err == nil || callers != nil {
 				t.Fatalf("taken: %v", callers)
 			}
@@ -114,10 +121,50 @@ func TestCallersFileTakesWhatIsAllowed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if _, err := caller.New([]byte(file), caller.Parts{}); err != nil {
+			if _, err := caller.New([]byte(file+"\n"), caller.Parts{}); err != nil {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// A file that is being written is seen at any length. What it says then may allow less than it will, and nobody else.
+func TestPartOfAFileAllowsNoMoreThanTheWhole(t *testing.T) {
+	t.Parallel()
+	first, firstLine := caller.NewKey()
+	second, secondLine := caller.NewKey()
+	whole := "callers:\n- name: first\n  keys:\n  - " + firstLine + "\n  routes:\n  - token\n  - forget\n  clients:\n  - team-a-\n  - team-b-\n" +
+		"- name: second\n  keys:\n  - " + secondLine + "\n  routes: [inspect]\n  clients:\n  - other-\n"
+	taken := 0
+	for length := range len(whole) + 1 {
+		callers, err := caller.New([]byte(whole[:length]), caller.Parts{})
+		if err != nil {
+			continue
+		}
+		taken++
+		if who, err := callers.Identify(show()); err == nil {
+			t.Errorf("%d bytes: nobody is %q", length, who.Name)
+		}
+		for key, may := range map[string]session.Caller{
+			first:  {Name: "first", Routes: []session.Route{session.RouteToken, session.RouteForget}, Clients: []string{"team-a-", "team-b-"}},
+			second: {Name: "second", Routes: []session.Route{session.RouteInspect}, Clients: []string{"other-"}},
+		} {
+			who, err := callers.Identify(show("Authorization: Bearer " + key))
+			if err != nil {
+				continue
+			}
+			for _, client := range who.Clients {
+				if !slices.Contains(may.Clients, client) {
+					t.Errorf("%d bytes: %s may ask for %s…", length, who.Name, client)
+				}
+			}
+			if who.Name != may.Name || len(who.Routes) > len(may.Routes) {
+				t.Errorf("%d bytes: caller %+v", length, who)
+			}
+		}
+	}
+	if taken == 0 || taken > 4 {
+		t.Errorf("%d of %d beginnings were taken", taken, len(whole)+1)
 	}
 }
 
@@ -149,7 +196,7 @@ func (verifier) Verify(_ context.Context, raw string) (caller.Identity, error) {
 func TestVerifierStaysAsLongAsTheIssuersDo(t *testing.T) {
 	t.Parallel()
 	file := func(audience, clients string) []byte {
-		return []byte("issuers: [{name: cluster, url: https://issuer.test, audience: " + audience + "}]\ncallers: [{name: a, subjects: [{issuer: cluster, subject: s}], routes: [token], clients: [" + clients + "]}]")
+		return []byte("issuers: [{name: cluster, url: https://issuer.test, audience: " + audience + "}]\ncallers: [{name: a, subjects: [{issuer: cluster, subject: s}], routes: [token], clients: [" + clients + "]}]\n")
 	}
 	var trusted trusting
 	callers, err := caller.New(file("one", "a"), caller.Parts{Trust: trusted.trust})

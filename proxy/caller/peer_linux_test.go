@@ -17,7 +17,7 @@ import (
 // identified serves on listener and returns whom a request over it turns out to be; "" for nobody.
 func identified(t *testing.T, listener net.Listener, entry string) string {
 	t.Helper()
-	callers, err := caller.New([]byte("callers: ["+entry+"]"), caller.Parts{Now: time.Now})
+	callers, err := caller.New([]byte("callers: ["+entry+"]\n"), caller.Parts{Now: time.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
