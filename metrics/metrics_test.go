@@ -29,7 +29,7 @@ func parts() metrics.Parts {
 	return metrics.Parts{
 		Version: "v1.2.3", Revision: "0123456789ab",
 		Codes: []string{
-			"invalid_client_id", "invalid_request", "caller_unauthenticated", "caller_forbidden", "client_not_found",
+			"invalid_client_id", "invalid_request", "caller_unauthenticated", "caller_forbidden", "caller_rate_limited", "client_not_found",
 			"token_mismatch", "body_too_large", "portal_rate_limited", "portal_unavailable", "portal_timeout",
 			"portal_unauthorized", "portal_bad_response", "store_unavailable", "shutting_down", "internal",
 		},

@@ -10,6 +10,7 @@ import (
 	"github.com/cstproxy/cstproxy/cache"
 	"github.com/cstproxy/cstproxy/cache/redistest"
 	"github.com/cstproxy/cstproxy/proxy"
+	"github.com/cstproxy/cstproxy/proxy/caller"
 	"github.com/cstproxy/cstproxy/proxy/session"
 	"github.com/cstproxy/cstproxy/proxy/session/sessiontest"
 )
@@ -63,15 +64,15 @@ func benchmarkTokenHit(b *testing.B, store session.Store, registry session.Regis
 		StoreDown: session.StoreDownFail, Deadline: 10 * time.Second, Now: time.Now, Sent: time.Now, Log: log,
 	})
 	b.Cleanup(func() { broker.Close(b.Context()) })
-	data := proxy.New(proxy.Parts{Broker: broker, Lifetime: lifetime(), Meter: silent{}, Now: time.Now, Log: log})
+	data := proxy.New(proxy.Parts{Callers: caller.Anonymous{}, Broker: broker, Lifetime: lifetime(), Meter: silent{}, Now: time.Now, Log: log})
 	first := httptest.NewRecorder()
-	data.ServeHTTP(first, httptest.NewRequestWithContext(b.Context(), http.MethodGet, aliceToken, http.NoBody))
+	data.ServeHTTP(first, localGet(b.Context(), aliceToken))
 	if first.Code != http.StatusOK {
 		b.Fatalf("%d %s", first.Code, first.Body)
 	}
 	b.ReportAllocs()
 	b.RunParallel(func(loop *testing.PB) {
-		request := httptest.NewRequestWithContext(b.Context(), http.MethodGet, aliceToken, http.NoBody)
+		request := localGet(b.Context(), aliceToken)
 		for loop.Next() {
 			w := &sink{header: make(http.Header, 8)}
 			request.Body = http.NoBody // the handler put its own in that place

@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"log/slog"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cstproxy/cstproxy/proxy"
+	"github.com/cstproxy/cstproxy/proxy/caller"
 	"github.com/cstproxy/cstproxy/proxy/session"
 	"github.com/cstproxy/cstproxy/proxy/session/sessiontest"
 )
@@ -34,14 +36,14 @@ func FuzzTokenRoute(f *testing.F) {
 		Log: slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	f.Cleanup(func() { broker.Close(f.Context()) })
-	data := proxy.New(proxy.Parts{Broker: broker, Lifetime: lifetime(), Meter: silent{}, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+	data := proxy.New(proxy.Parts{Callers: caller.Anonymous{}, Broker: broker, Lifetime: lifetime(), Meter: silent{}, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
 	f.Fuzz(func(t *testing.T, target string) {
 		where, err := url.ParseRequestURI(target) // as net/http reads it
 		if err != nil {
 			t.Skip("net/http refuses it")
 		}
 		request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", http.NoBody)
-		request.URL, request.RequestURI = where, target
+		request.URL, request.RequestURI, request.Host = where, target, cmp.Or(where.Host, "localhost")
 		recorder := httptest.NewRecorder()
 		before := store.touched.Load()
 		data.ServeHTTP(recorder, request)

@@ -70,10 +70,10 @@ func TestClientIDsThatAreNone(t *testing.T) {
 				"GET /v1/clients/%s/token", "DELETE /v1/clients/%s/token", "POST /v1/clients/%s/activity",
 				"POST /api/v1/custodians/clients/%s/session", "POST /api/v3/custodians/me/clients/%s/sessions",
 			} {
-				w.wantTurnedAway(w.raw(fmt.Sprintf(route, id) + " HTTP/1.1\r\nHost: proxy\r\nContent-Length: 0\r\n\r\n"))
+				w.wantTurnedAway(w.raw(fmt.Sprintf(route, id) + " HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"))
 			}
 			if id != "" { // which is the place for registrations, for which this is the wrong method
-				w.wantTurnedAway(w.raw("GET /v1/clients/" + id + " HTTP/1.1\r\nHost: proxy\r\n\r\n"))
+				w.wantTurnedAway(w.raw("GET /v1/clients/" + id + " HTTP/1.1\r\nHost: localhost\r\n\r\n"))
 			}
 		})
 	}
@@ -81,7 +81,7 @@ func TestClientIDsThatAreNone(t *testing.T) {
 
 func TestRequestsThatAreNone(t *testing.T) {
 	t.Parallel()
-	const host = "\r\nHost: proxy\r\n"
+	const host = "\r\nHost: localhost\r\n"
 	get := "GET " + aliceToken + " HTTP/1.1" + host
 	register := "POST /v1/clients HTTP/1.1" + host
 	for name, text := range map[string]string{
@@ -142,25 +142,29 @@ func TestRequestsThatAreNone(t *testing.T) {
 func TestTooMuchHeaderIsNamedSo(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	a := w.raw("GET " + aliceToken + " HTTP/1.1\r\nHost: proxy\r\nX-A: " + strings.Repeat("a", 64<<10) + "\r\n\r\n")
+	a := w.raw("GET " + aliceToken + " HTTP/1.1\r\nHost: localhost\r\nX-A: " + strings.Repeat("a", 64<<10) + "\r\n\r\n")
 	a.want(t, http.StatusRequestHeaderFieldsTooLarge)
 }
 
-// A server must take a whole URL for its target (RFC 9112 section 3.2.2). What it must not do is to go there.
-func TestWholeURLIsServedFromHere(t *testing.T) {
+// A server must take a whole URL for its target (RFC 9112 section 3.2.2), and must not go there. Where nobody is asked who
+// they are it is refused as well: its host replaces the Host, by which a page in a browser is known.
+func TestWholeURLIsServedFromHereToWhoIsKnown(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	a := w.raw("GET http://elsewhere.example" + aliceToken + " HTTP/1.1\r\nHost: elsewhere.example\r\n\r\n")
-	if d := a.token(t, http.StatusOK); d.ID != alice {
+	const target = "GET http://elsewhere.example" + aliceToken + " HTTP/1.1\r\nHost: elsewhere.example\r\n"
+	w := newWorld(t, admitting(backend))
+	if d := w.raw(target+w.key+"\r\n\r\n").token(t, http.StatusOK); d.ID != alice {
 		t.Errorf("answered for %s", d.ID)
 	}
 	w.wantMints(1)
+	anybody := newWorld(t)
+	anybody.wantTurnedAway(anybody.raw(target + "\r\n"))
+	anybody.wantTurnedAway(anybody.raw("GET http://localhost" + aliceToken + " HTTP/1.1\r\nHost: elsewhere.example\r\n\r\n"))
 }
 
 func TestTwoRequestIDsCountAsTheFirst(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	a := w.raw("GET /nowhere HTTP/1.1\r\nHost: proxy\r\nX-Request-Id: a\r\nX-Request-Id: b\r\n\r\n")
+	a := w.raw("GET /nowhere HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: a\r\nX-Request-Id: b\r\n\r\n")
 	if ids := a.header.Values("X-Request-Id"); len(ids) != 1 || ids[0] != "a" {
 		t.Errorf("X-Request-Id is %q", ids)
 	}

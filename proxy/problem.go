@@ -41,7 +41,8 @@ var problems = []problem{
 	{err: session.ErrInvalidClientID, status: http.StatusBadRequest, code: "invalid_client_id", title: "Invalid client id", told: true},
 	{err: session.ErrInvalidRequest, status: http.StatusBadRequest, code: "invalid_request", title: "Invalid request", told: true},
 	{err: session.ErrCallerUnauthenticated, status: http.StatusUnauthorized, code: "caller_unauthenticated", title: "Caller not authenticated"},
-	{err: session.ErrCallerForbidden, status: http.StatusForbidden, code: "caller_forbidden", title: "Caller not allowed"},
+	{err: session.ErrCallerForbidden, status: http.StatusForbidden, code: "caller_forbidden", title: "Caller not allowed", told: true},
+	{err: session.ErrCallerRateLimited, status: http.StatusTooManyRequests, code: "caller_rate_limited", title: "The caller asks too often", retry: time.Second},
 	{err: session.ErrClientNotFound, status: http.StatusNotFound, code: "client_not_found", title: "Client not found"},
 	{err: session.ErrTokenMismatch, status: http.StatusPreconditionFailed, code: "token_mismatch", title: "Another token is cached"},
 	{err: session.ErrBodyTooLarge, status: http.StatusRequestEntityTooLarge, code: "body_too_large", title: "Body too large"},
@@ -135,6 +136,9 @@ func (s *Server) fail(err error, c echo.Context) {
 	s.log(c, p, err)
 	if wait := p.wait(err); wait > 0 {
 		c.Response().Header().Set("Retry-After", strconv.Itoa(wait))
+	}
+	if p.status == http.StatusUnauthorized {
+		c.Response().Header().Set(echo.HeaderWWWAuthenticate, challenge)
 	}
 	c.Response().Header().Set(echo.HeaderContentType, "application/problem+json")
 	if err := c.JSON(p.status, p.document(err, requestID(c))); err != nil {

@@ -50,6 +50,7 @@ var promises = map[string]promise{
 	"invalid_request":        {400, false},
 	"caller_unauthenticated": {401, false},
 	"caller_forbidden":       {403, false},
+	"caller_rate_limited":    {429, true},
 	"client_not_found":       {404, false},
 	"route_not_found":        {404, false},
 	"method_not_allowed":     {405, false},
@@ -139,9 +140,13 @@ func causes() map[string]cause {
 	return map[string]cause{
 		"invalid_client_id":      {nil, func(w *world) answer { return w.get("/v1/clients/"+alice+"!/token", testID) }},
 		"invalid_request":        {nil, func(w *world) answer { return w.get(aliceToken+"?minTtl=25h", testID) }},
-		"caller_unauthenticated": {portalSays(session.ErrCallerUnauthenticated), fetchAlice},
-		"caller_forbidden":       {portalSays(session.ErrCallerForbidden), fetchAlice},
-		"client_not_found":       {nil, func(w *world) answer { return w.get("/v1/clients/stranger/token", testID) }},
+		"caller_unauthenticated": {admitting(backend), fetchAlice},
+		"caller_forbidden":       {nil, func(w *world) answer { return w.get(aliceToken, testID, "Origin: https://app.example") }},
+		"caller_rate_limited": {admitting(backend + "\n    rate: 1/m"), func(w *world) answer {
+			w.get(aliceToken, w.key)
+			return w.get(aliceToken, testID, w.key)
+		}},
+		"client_not_found": {nil, func(w *world) answer { return w.get("/v1/clients/stranger/token", testID) }},
 		"token_mismatch": {nil, func(w *world) answer {
 			w.fetch()
 			return w.remove(testID, `If-Match: "`+otherID+`"`)
@@ -252,7 +257,7 @@ func TestErrorsByTheirOtherCauses(t *testing.T) {
 		"a registration with the key does not end": {"portal_timeout", cause{
 			func(s *setup) {
 				hurried(s)
-				claim := session.Claim{Registration: session.Registration{Key: "k"}, Owner: "another replica", Hold: hour}
+				claim := session.Claim{Registration: session.Registration{Key: "anonymous\nk"}, Owner: "another replica", Hold: hour}
 				_, _ = s.Registry.Claim(context.Background(), claim)
 			},
 			func(w *world) answer { return w.post("/v1/clients", "", "Idempotency-Key: k") },
@@ -263,14 +268,14 @@ func TestErrorsByTheirOtherCauses(t *testing.T) {
 		}}},
 		"something ends in time that has no name": {"portal_timeout", cause{portalSays(context.DeadlineExceeded), fetchAlice}},
 		"a body that is chunked and too large": {"body_too_large", cause{nil, func(w *world) answer {
-			return w.raw("POST /v1/clients HTTP/1.1\r\nHost: proxy\r\nTransfer-Encoding: chunked\r\n\r\n" +
+			return w.raw("POST /v1/clients HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" +
 				"10002\r\n" + strings.Repeat(" ", 64<<10) + "{}\r\n0\r\n\r\n")
 		}}},
 		"a body that says it is too large, and does not come": {"body_too_large", cause{nil, func(w *world) answer {
-			return w.raw("POST " + aliceActivity + " HTTP/1.1\r\nHost: proxy\r\nContent-Length: 65537\r\n\r\n")
+			return w.raw("POST " + aliceActivity + " HTTP/1.1\r\nHost: localhost\r\nContent-Length: 65537\r\n\r\n")
 		}}},
 		"a body too large after a JSON that is whole": {"body_too_large", cause{nil, func(w *world) answer {
-			return w.raw("POST /v1/clients HTTP/1.1\r\nHost: proxy\r\nTransfer-Encoding: chunked\r\n\r\n" +
+			return w.raw("POST /v1/clients HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" +
 				"10002\r\n{}" + strings.Repeat(" ", 64<<10) + "\r\n0\r\n\r\n")
 		}}},
 		"a fetch in disguise with a body too large": {"body_too_large", cause{nil, func(w *world) answer {

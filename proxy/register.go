@@ -41,6 +41,9 @@ func parseRegistration(c echo.Context) (session.Registration, error) {
 	if err != nil {
 		return session.Registration{}, err
 	}
+	if key != "" {
+		key = callerName(c) + "\n" + key // neither holds a line end: one caller's key must not find another's client
+	}
 	return session.Registration{AccountAbstracted: body.IsAccountAbstracted, Key: key}, nil
 }
 

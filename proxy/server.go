@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -32,6 +33,7 @@ type Meter interface {
 
 // Parts is what a [Server] is made of. Every field is required.
 type Parts struct {
+	Callers  Callers
 	Broker   *session.Broker
 	Lifetime session.Lifetime
 	Meter    Meter
@@ -52,7 +54,7 @@ type Server struct {
 func New(parts Parts) *Server {
 	s := &Server{parts: parts, echo: echo.New(), routes: map[string]bool{}}
 	s.echo.HTTPErrorHandler = s.fail
-	s.echo.Use(s.observe, recoverer(parts.Log), identify, neverStore, limitBody)
+	s.echo.Use(s.observe, recoverer(parts.Log), identify, neverStore, s.authenticate, limitBody)
 	s.route()
 	for _, r := range s.echo.Routes() {
 		s.routes[r.Path] = true
@@ -65,16 +67,22 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.echo.Serv
 
 func (s *Server) route() {
 	const v1, v3 = "/api/v1/custodians/clients", "/api/v3/custodians/me/clients"
-	s.echo.GET("/v1/clients/:clientId/token", s.token)
-	s.echo.DELETE("/v1/clients/:clientId/token", s.forget)
-	s.echo.POST("/v1/clients/:clientId/activity", s.activity)
-	s.echo.GET("/v1/clients/:clientId", s.inspect)
-	s.echo.POST("/v1/clients", s.registering(http.StatusCreated))
+	s.handle(session.RouteToken, "GET /v1/clients/:clientId/token", s.token)
+	s.handle(session.RouteForget, "DELETE /v1/clients/:clientId/token", s.forget)
+	s.handle(session.RouteActivity, "POST /v1/clients/:clientId/activity", s.activity)
+	s.handle(session.RouteInspect, "GET /v1/clients/:clientId", s.inspect)
+	s.handle(session.RouteRegister, "POST /v1/clients", s.registering(http.StatusCreated))
 	// Portal's own paths, so that a backend adopts the proxy by its base URL alone.
-	s.echo.POST(v1+"/:clientId/session", s.token)
-	s.echo.POST(v3+"/:clientId/sessions", s.token)
-	s.echo.POST(v1, s.registering(http.StatusCreated))
-	s.echo.POST(v3, s.registering(http.StatusOK))
+	s.handle(session.RouteToken, "POST "+v1+"/:clientId/session", s.token)
+	s.handle(session.RouteToken, "POST "+v3+"/:clientId/sessions", s.token)
+	s.handle(session.RouteRegister, "POST "+v1, s.registering(http.StatusCreated))
+	s.handle(session.RouteRegister, "POST "+v3, s.registering(http.StatusOK))
+}
+
+// handle is the one way to add a route, so that none is without a name that a caller must be allowed.
+func (s *Server) handle(route session.Route, pattern string, handler echo.HandlerFunc) {
+	method, path, _ := strings.Cut(pattern, " ")
+	s.echo.Add(method, path, handler, authorize(route))
 }
 
 // observe times every request. It answers errors itself, so that it sees their status.

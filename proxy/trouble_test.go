@@ -54,7 +54,7 @@ func TestRequestThatIsCutOffIsCountedOut(t *testing.T) {
 	})
 	conn := w.dial()
 	defer func() { _ = conn.Close() }()
-	if _, err := io.WriteString(conn, "GET "+aliceToken+" HTTP/1.1\r\nHost: proxy\r\n\r\n"); err != nil {
+	if _, err := io.WriteString(conn, "GET "+aliceToken+" HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
 	if said, err := io.ReadAll(conn); len(said) != 0 {
@@ -107,7 +107,7 @@ func TestCallerWhoOnlyStopsSendingIsNotToldThatAllIsWell(t *testing.T) {
 	w.sim.Inject(portaltest.Mint, portaltest.Fault{Kind: portaltest.Hang})
 	conn := w.dial()
 	defer func() { _ = conn.Close() }()
-	if _, err := io.WriteString(conn, "GET "+aliceToken+" HTTP/1.1\r\nHost: proxy\r\n\r\n"); err != nil {
+	if _, err := io.WriteString(conn, "GET "+aliceToken+" HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
 	<-w.tap.came

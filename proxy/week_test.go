@@ -16,6 +16,7 @@ import (
 
 	"github.com/cstproxy/cstproxy/cache"
 	"github.com/cstproxy/cstproxy/proxy"
+	"github.com/cstproxy/cstproxy/proxy/caller"
 	"github.com/cstproxy/cstproxy/proxy/session"
 	"github.com/cstproxy/cstproxy/proxy/session/sessiontest"
 )
@@ -36,7 +37,7 @@ func newBubble(t *testing.T, store session.Store) *bubble {
 		Store: store, Leaser: &sessiontest.Store{}, Registry: &sessiontest.Store{}, Portal: b.portal, Lifetime: lifetime(), StoreDown: session.StoreDownMint,
 		Deadline: 10 * time.Second, Now: time.Now, Sent: time.Now, Log: log,
 	})
-	b.data = proxy.New(proxy.Parts{Broker: broker, Lifetime: lifetime(), Meter: b.meter, Now: time.Now, Log: log})
+	b.data = proxy.New(proxy.Parts{Callers: caller.Anonymous{}, Broker: broker, Lifetime: lifetime(), Meter: b.meter, Now: time.Now, Log: log})
 	t.Cleanup(func() { broker.Close(t.Context()) })
 	return b
 }
@@ -44,7 +45,7 @@ func newBubble(t *testing.T, store session.Store) *bubble {
 func (b *bubble) get(target string) answer {
 	b.t.Helper()
 	recorder := httptest.NewRecorder()
-	b.data.ServeHTTP(recorder, httptest.NewRequestWithContext(b.t.Context(), http.MethodGet, target, http.NoBody))
+	b.data.ServeHTTP(recorder, localGet(b.t.Context(), target))
 	return answer{status: recorder.Code, header: recorder.Result().Header, body: recorder.Body.String()}
 }
 

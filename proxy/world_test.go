@@ -19,6 +19,7 @@ import (
 
 	"github.com/cstproxy/cstproxy/cache"
 	"github.com/cstproxy/cstproxy/proxy"
+	"github.com/cstproxy/cstproxy/proxy/caller"
 	"github.com/cstproxy/cstproxy/proxy/portal"
 	"github.com/cstproxy/cstproxy/proxy/portal/portaltest"
 	"github.com/cstproxy/cstproxy/proxy/session"
@@ -63,6 +64,8 @@ type world struct {
 	log    *logbook
 	broker *session.Broker
 	server *httptest.Server
+	// key is the header line by which the callers file of [admitting] knows its caller.
+	key string
 	// close ends everything and waits for it; the end of the test does it, too.
 	close func()
 
@@ -73,7 +76,9 @@ type world struct {
 // setup is what a test may change before the world begins.
 type setup struct {
 	session.Parts
-	paths portal.Paths
+	paths   portal.Paths
+	callers proxy.Callers
+	key     string
 }
 
 func newWorld(t *testing.T, changes ...func(*setup)) *world {
@@ -89,11 +94,13 @@ func newWorld(t *testing.T, changes ...func(*setup)) *world {
 			Store: memory, Leaser: memory, Registry: memory, Lifetime: lifetime(), StoreDown: session.StoreDownMint, Deadline: 10 * time.Second,
 			Now: w.clock.now, Sent: w.clock.now, Log: slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		},
-		paths: portal.V1,
+		paths:   portal.V1,
+		callers: caller.Anonymous{},
 	}
 	for _, change := range changes {
 		change(&s)
 	}
+	w.key = s.key
 	client := portal.New(portal.Parts{
 		BaseURL: upstream.URL, Paths: s.paths, Timeout: 10 * time.Second, UserAgent: "cstproxy/test",
 		Key: func() session.Secret { return session.NewSecret(portaltest.DefaultKey) },
@@ -104,7 +111,7 @@ func newWorld(t *testing.T, changes ...func(*setup)) *world {
 	w.store = &counted{Store: s.Store, Registry: s.Registry}
 	s.Store, s.Registry = w.store, w.store
 	w.broker = session.NewBroker(s.Parts)
-	w.server = httptest.NewUnstartedServer(proxy.New(proxy.Parts{Broker: w.broker, Lifetime: s.Lifetime, Meter: w.meter, Now: s.Now, Log: s.Log}))
+	w.server = httptest.NewUnstartedServer(proxy.New(proxy.Parts{Callers: s.callers, Broker: w.broker, Lifetime: s.Lifetime, Meter: w.meter, Now: s.Now, Log: s.Log}))
 	w.server.Config.MaxHeaderBytes = 16 << 10 // as served
 	w.server.Config.ErrorLog = slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug)
 	w.server.Start()
@@ -167,6 +174,13 @@ func (w *world) checkMeter() {
 			w.t.Errorf("a token was handed out with %s left", left)
 		}
 	}
+}
+
+// localGet is a request as a process on this machine sends it.
+func localGet(ctx context.Context, target string) *http.Request {
+	request := httptest.NewRequestWithContext(ctx, http.MethodGet, target, http.NoBody)
+	request.Host = "localhost"
+	return request
 }
 
 // answer is what a caller got.

@@ -25,6 +25,8 @@ type Config struct {
 	AdminListen listenAddress `env:"CSTPROXY_ADMIN_LISTEN" envDefault:"127.0.0.1:9090" usage:"address of health, metrics and version" allowed:"host:port with a port from 0 to 65535, or unix:/path"`
 	SocketMode  fs.FileMode   `env:"CSTPROXY_SOCKET_MODE" envDefault:"0660" usage:"permissions of a Unix socket" allowed:"an octal mode from 0 to 0777, such as 0660"`
 
+	CallersFile string `env:"CSTPROXY_CALLERS_FILE" usage:"file that says who may ask for what (YAML); without it anybody may who reaches the data API, which then must listen on loopback or a Unix socket" allowed:"the path of a callers file"`
+
 	PortalAPIVersion apiVersion          `env:"CSTPROXY_PORTAL_API_VERSION" envDefault:"v1" oneof:"v1 v3" usage:"version of Portal's paths for mint and register"`
 	IdleTTL          time.Duration       `env:"CSTPROXY_IDLE_TTL" envDefault:"24h" usage:"how long Portal keeps a token that is not used; at most CSTPROXY_REFRESH_WINDOW" allowed:"a Go duration of 1s or more, such as 24h"`
 	RefreshWindow    time.Duration       `env:"CSTPROXY_REFRESH_WINDOW" envDefault:"168h" usage:"how long after its mint use still extends a token" allowed:"a Go duration above 0, such as 168h"`
@@ -60,6 +62,7 @@ func loadConfig(environ []string, flags map[string]string) (Config, error) {
 	in.check(config, bounds())
 	in.shortenDefaults(&config)
 	in.check(config, relations())
+	in.checkCallers(config)
 	if err := in.err(); err != nil {
 		return Config{}, err
 	}

@@ -41,6 +41,11 @@ func bounds() []bound {
 func relations() []bound {
 	return []bound{
 		{
+			of:    []string{"CSTPROXY_LISTEN"},
+			want:  "loopback or a Unix socket as long as no CSTPROXY_CALLERS_FILE says who may ask",
+			holds: func(c Config) bool { return c.CallersFile != "" || c.Listen.isLocal() },
+		},
+		{
 			of:    []string{"CSTPROXY_ADMIN_LISTEN", "CSTPROXY_LISTEN"},
 			want:  "another address than %s",
 			holds: func(c Config) bool { return !c.AdminListen.clashes(c.Listen) },

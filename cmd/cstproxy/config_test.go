@@ -40,6 +40,9 @@ func writeFile(t *testing.T, content string) string {
 	return file
 }
 
+// callersFile names a caller.
+var callersFile = `callers: [{name: backend, keys: ["sha256:` + strings.Repeat("ab", 32) + `"], routes: ["*"], clients: ["*"]}]` + "\n"
+
 func defaults() Config {
 	return Config{
 		PortalAPIKey:     session.NewSecret(testKey),
@@ -71,6 +74,7 @@ func defaults() Config {
 func TestEverySettingHasItsEffect(t *testing.T) {
 	t.Parallel()
 	file := writeFile(t, "redis://:file@host:6379\n")
+	callers := writeFile(t, callersFile)
 	for name, change := range map[string]struct {
 		variable, value string
 		want            func(*Config)
@@ -80,9 +84,10 @@ func TestEverySettingHasItsEffect(t *testing.T) {
 		"Portal's MPC address":    {"PORTAL_MPC_URL", "https://mpc.test", func(c *Config) { c.PortalMPCURL = "https://mpc.test" }},
 		"Redis":                   {"REDIS_URL", "redis://:pw@host:6379/0", func(c *Config) { c.RedisURL = session.NewSecret("redis://:pw@host:6379/0") }},
 		"Redis from a file":       {"REDIS_URL_FILE", file, func(c *Config) { c.RedisURL, c.RedisURLFile = session.NewSecret("redis://:file@host:6379"), file }},
-		"the data API's address":  {"CSTPROXY_LISTEN", ":8081", func(c *Config) { c.Listen = listenAddress{"tcp", ":8081"} }},
+		"the data API's address":  {"CSTPROXY_LISTEN", "[::1]:8081", func(c *Config) { c.Listen = listenAddress{"tcp", "[::1]:8081"} }},
 		"the admin port":          {"CSTPROXY_ADMIN_LISTEN", "unix:/run/cst/admin.sock", func(c *Config) { c.AdminListen = listenAddress{"unix", "/run/cst/admin.sock"} }},
 		"the socket's mode":       {"CSTPROXY_SOCKET_MODE", "0600", func(c *Config) { c.SocketMode = 0o600 }},
+		"the callers":             {"CSTPROXY_CALLERS_FILE", callers, func(c *Config) { c.CallersFile = callers }},
 		"the version of the API":  {"CSTPROXY_PORTAL_API_VERSION", "v3", func(c *Config) { c.PortalAPIVersion = apiV3 }},
 		"the idle time":           {"CSTPROXY_IDLE_TTL", "12h", func(c *Config) { c.IdleTTL = 12 * time.Hour }},
 		"the window":              {"CSTPROXY_REFRESH_WINDOW", "48h", func(c *Config) { c.RefreshWindow = 48 * time.Hour }},
@@ -167,6 +172,7 @@ func TestFlagsWinOverTheEnvironmentAndItOverTheDefault(t *testing.T) {
 func TestBoundsHoldAtTheirEdge(t *testing.T) {
 	t.Parallel()
 	socket := func(length int) string { return "unix:/" + strings.Repeat("s", length-1) }
+	callers := writeFile(t, callersFile)
 	for name, tt := range map[string]struct {
 		settings []string
 		wrong    string // the variable that is blamed; empty if all is well
@@ -213,7 +219,7 @@ func TestBoundsHoldAtTheirEdge(t *testing.T) {
 		"a mode with another bit":                 {[]string{"CSTPROXY_SOCKET_MODE=1000"}, "CSTPROXY_SOCKET_MODE"},
 		"a mode that is not octal":                {[]string{"CSTPROXY_SOCKET_MODE=0680"}, "CSTPROXY_SOCKET_MODE"},
 		"a mode in letters":                       {[]string{"CSTPROXY_SOCKET_MODE=rw-rw----"}, "CSTPROXY_SOCKET_MODE"},
-		"the highest port":                        {[]string{"CSTPROXY_LISTEN=:65535"}, ""},
+		"the highest port":                        {[]string{"CSTPROXY_LISTEN=127.0.0.1:65535"}, ""},
 		"a port past the highest":                 {[]string{"CSTPROXY_LISTEN=:65536"}, "CSTPROXY_LISTEN"},
 		"a port by name":                          {[]string{"CSTPROXY_LISTEN=:http"}, "CSTPROXY_LISTEN"},
 		"no port":                                 {[]string{"CSTPROXY_LISTEN=127.0.0.1"}, "CSTPROXY_LISTEN"},
@@ -226,7 +232,22 @@ func TestBoundsHoldAtTheirEdge(t *testing.T) {
 		"a socket without a path":                 {[]string{"CSTPROXY_LISTEN=unix:"}, "CSTPROXY_LISTEN"},
 		"a socket at the root":                    {[]string{"CSTPROXY_LISTEN=unix:/"}, "CSTPROXY_LISTEN"},
 		"one address for both":                    {[]string{"CSTPROXY_LISTEN=127.0.0.1:9090"}, "CSTPROXY_ADMIN_LISTEN"},
-		"one port, every interface for the data":  {[]string{"CSTPROXY_LISTEN=:9090"}, "CSTPROXY_ADMIN_LISTEN"},
+		"one port, every interface for the data":  {[]string{"CSTPROXY_LISTEN=:9090", "CSTPROXY_CALLERS_FILE=" + callers}, "CSTPROXY_ADMIN_LISTEN"},
+		"loopback by its name, without callers":   {[]string{"CSTPROXY_LISTEN=LocalHost:80"}, ""},
+		"loopback's last address":                 {[]string{"CSTPROXY_LISTEN=127.255.255.255:80"}, ""},
+		"an address past loopback's last":         {[]string{"CSTPROXY_LISTEN=128.0.0.0:80"}, "CSTPROXY_LISTEN"},
+		"an address before loopback's first":      {[]string{"CSTPROXY_LISTEN=126.255.255.255:80"}, "CSTPROXY_LISTEN"},
+		"every interface, without callers":        {[]string{"CSTPROXY_LISTEN=:8080"}, "CSTPROXY_LISTEN"},
+		"every IPv4 interface, without callers":   {[]string{"CSTPROXY_LISTEN=0.0.0.0:8080"}, "CSTPROXY_LISTEN"},
+		"every IPv6 interface, without callers":   {[]string{"CSTPROXY_LISTEN=[::]:8080"}, "CSTPROXY_LISTEN"},
+		"any port of all, without callers":        {[]string{"CSTPROXY_LISTEN=:0"}, "CSTPROXY_LISTEN"},
+		"a name, without callers":                 {[]string{"CSTPROXY_LISTEN=backend.test:8080"}, "CSTPROXY_LISTEN"},
+		"a name like loopback's":                  {[]string{"CSTPROXY_LISTEN=localhost.test:8080"}, "CSTPROXY_LISTEN"},
+		"a number that may be loopback's":         {[]string{"CSTPROXY_LISTEN=2130706433:8080"}, "CSTPROXY_LISTEN"},
+		"a name, with callers":                    {[]string{"CSTPROXY_LISTEN=backend.test:8080", "CSTPROXY_CALLERS_FILE=" + callers}, ""},
+		"callers who are not there":               {[]string{"CSTPROXY_LISTEN=:8080", "CSTPROXY_CALLERS_FILE=/no/such/callers"}, "CSTPROXY_CALLERS_FILE"},
+		"callers in an empty file":                {[]string{"CSTPROXY_CALLERS_FILE=" + writeFile(t, "")}, "CSTPROXY_CALLERS_FILE"},
+		"callers in half a file":                  {[]string{"CSTPROXY_CALLERS_FILE=" + writeFile(t, callersFile[:50])}, "CSTPROXY_CALLERS_FILE"},
 		"one port, every interface for the admin": {[]string{"CSTPROXY_ADMIN_LISTEN=0.0.0.0:8080"}, "CSTPROXY_ADMIN_LISTEN"},
 		"one port, every IPv6 interface":          {[]string{"CSTPROXY_ADMIN_LISTEN=[::]:8080"}, "CSTPROXY_ADMIN_LISTEN"},
 		"one port on two hosts":                   {[]string{"CSTPROXY_ADMIN_LISTEN=127.0.0.2:8080"}, ""},
@@ -316,7 +337,7 @@ func TestSecretsComeFromTheirVariableOrTheirFile(t *testing.T) {
 func TestEveryMistakeSaysWhatWasGotAndWhatIsAllowed(t *testing.T) {
 	t.Parallel()
 	file := writeFile(t, testKey)
-	empty := writeFile(t, "\n")
+	empty, misspelled := writeFile(t, "\n"), writeFile(t, "caller: []\n")
 	const keyAllowed = "a key without white space or unprintable characters"
 	for name, tt := range map[string]struct {
 		environ []string
@@ -354,6 +375,14 @@ func TestEveryMistakeSaysWhatWasGotAndWhatIsAllowed(t *testing.T) {
 		"a setting against a shortened default": {
 			withKey("CSTPROXY_IDLE_TTL=3s", "CSTPROXY_MIN_TTL=2950ms"), nil,
 			[]string{`CSTPROXY_MIN_TTL: got "2950ms", want at most CSTPROXY_IDLE_TTL ("3s") less CSTPROXY_SAFETY_MARGIN ("100ms", the default)`},
+		},
+		"an address that others reach, without callers": {
+			withKey("CSTPROXY_LISTEN=0.0.0.0:8080"), nil,
+			[]string{`CSTPROXY_LISTEN: got "0.0.0.0:8080", want loopback or a Unix socket as long as no CSTPROXY_CALLERS_FILE says who may ask`},
+		},
+		"callers with a mistake": {
+			withKey(), map[string]string{"callers-file": misspelled},
+			[]string{`--callers-file: got ` + settingOf(t, "CSTPROXY_CALLERS_FILE").show(misspelled) + `, want the path of a callers file (line 1: there is no field "caller" here)`},
 		},
 		"a long value": {
 			withKey("CSTPROXY_KEY_PREFIX=" + strings.Repeat("ä", 65)), nil,

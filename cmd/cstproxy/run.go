@@ -52,7 +52,9 @@ func (p process) root() *cli.Command {
 		Usage: "keep one live Client Session Token per Portal client, and mint only when it can't be refreshed",
 		Description: "Settings are flags or environment variables; a flag wins. Secrets are variables, or files named by " +
 			"the variable's _FILE companion, and never flags. Try `cstproxy demo` first: it needs no setting.",
-		Commands:        []*cli.Command{p.serve(), p.demo(), p.simulate(), p.check(), p.healthcheck(), p.sealKey(), p.version()},
+		Commands: []*cli.Command{
+			p.serve(), p.demo(), p.simulate(), p.check(), p.healthcheck(), p.key(), p.sealKey(), p.version(),
+		},
 		HideHelpCommand: true,
 		Suggest:         true,
 		Writer:          p.out,

@@ -42,6 +42,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"ask":      scriptAsk,
+			"bearer":   scriptBearer,
 			"exits":    scriptExits,
 			"freeport": scriptFreePort,
 			"mode":     scriptMode,
@@ -115,15 +116,26 @@ func freePort() int {
 }
 
 // scriptAsk makes a request and prints the answer: status, headers, body. ADDRESS is host:port or unix:/path. The
-// answer must be a success; with ! there must be none, or a failure.
+// answer must be a success; with ! there must be none, or a failure. $ASK_HEADER, if set, is a header line of the request.
 func scriptAsk(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, len(args) == 3 || len(args) == 4, "[!] ask METHOD ADDRESS PATH [BODY]")
-	status, text, err := request(args[0], args[1], args[2], strings.Join(args[3:], ""))
+	status, text, err := request(args[0], args[1], args[2], strings.Join(args[3:], ""), ts.Getenv("ASK_HEADER"))
 	fmt.Fprint(ts.Stdout(), text)
 	succeeded := err == nil && status >= 200 && status <= 299
 	if succeeded == neg {
 		ts.Fatalf("status %d, error %v", status, err)
 	}
+}
+
+// scriptBearer has every ask from here on send the key that cstproxy key new printed into FILE.
+func scriptBearer(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 1, "bearer FILE")
+	_, after, found := strings.Cut(ts.ReadFile(args[0]), "Authorization: ")
+	credential, _, _ := strings.Cut(after, "\n")
+	if !found {
+		ts.Fatalf("no key in %s", args[0])
+	}
+	ts.Setenv("ASK_HEADER", "Authorization: "+credential)
 }
 
 // scriptWaitFor waits until a GET is answered with STATUS, 200 unless given.
@@ -145,7 +157,7 @@ func scriptWaitFor(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-func request(method, address, path, body string) (status int, text string, err error) {
+func request(method, address, path, body string, header ...string) (status int, text string, err error) {
 	network := "tcp"
 	if socket, ok := strings.CutPrefix(address, unixPrefix); ok {
 		network, address = "unix", socket
@@ -156,9 +168,14 @@ func request(method, address, path, body string) (status int, text string, err e
 			return new(net.Dialer).DialContext(ctx, network, address)
 		},
 	}}
-	r, err := http.NewRequest(method, "http://cstproxy"+path, strings.NewReader(body))
+	r, err := http.NewRequest(method, "http://localhost"+path, strings.NewReader(body))
 	if err != nil {
 		return 0, "", err
+	}
+	for _, line := range header {
+		if name, value, found := strings.Cut(line, ": "); found {
+			r.Header.Add(name, value)
+		}
 	}
 	answer, err := client.Do(r)
 	if err != nil {

@@ -10,6 +10,8 @@ import (
 
 	"github.com/urfave/cli/v3"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/cstproxy/cstproxy/proxy/caller"
 )
 
 const (
@@ -51,6 +53,7 @@ func (a *application) serve(ctx context.Context) error {
 		return fmt.Errorf("listen for the admin port: %w", err)
 	}
 	servers := &servers{data: a.server(a.data), admin: a.server(a.admin)}
+	servers.data.ConnContext = caller.ConnContext
 	group, running := errgroup.WithContext(ctx)
 	group.Go(func() error { return until(servers.data.Serve(data)) })
 	group.Go(func() error { return until(servers.admin.Serve(admin)) })
@@ -59,6 +62,7 @@ func (a *application) serve(ctx context.Context) error {
 	a.health.Started()
 	a.log.InfoContext(ctx, "serving", "version", build().Version, "listen", data.Addr().String(),
 		"admin_listen", admin.Addr().String(), "portal", string(a.config.PortalAPIURL), "store", a.storeKind(),
+		"callers", a.whoMayAsk(),
 		"refresh", string(a.config.Refresh), "mint_rate", a.config.MintRate.String(), "probe_rate", a.config.ProbeRate.String())
 	return group.Wait()
 }
@@ -68,6 +72,14 @@ func (a *application) storeKind() string {
 		return "memory"
 	}
 	return "redis"
+}
+
+// whoMayAsk is what an operator must not be wrong about.
+func (a *application) whoMayAsk() string {
+	if a.config.CallersFile == "" {
+		return "anybody on this machine"
+	}
+	return "those in the callers file"
 }
 
 type servers struct{ data, admin *http.Server }

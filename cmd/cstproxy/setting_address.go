@@ -79,3 +79,9 @@ func (a listenAddress) clashes(other listenAddress) bool {
 
 // isEveryInterface reports the hosts that [net.Listen] takes for all local addresses.
 func isEveryInterface(host string) bool { return host == "" || net.ParseIP(host).IsUnspecified() }
+
+// isLocal reports an address that nobody reaches from another machine. Of names only localhost is known to be one.
+func (a listenAddress) isLocal() bool {
+	host, _, _ := net.SplitHostPort(a.Address)
+	return a.Network == "unix" || host == "localhost" || net.ParseIP(host).IsLoopback()
+}

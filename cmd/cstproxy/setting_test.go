@@ -36,6 +36,7 @@ func TestSettingsAreThoseOfTheManual(t *testing.T) {
 		{"CSTPROXY_LISTEN", "listen", "127.0.0.1:8080"},
 		{"CSTPROXY_ADMIN_LISTEN", "admin-listen", "127.0.0.1:9090"},
 		{"CSTPROXY_SOCKET_MODE", "socket-mode", "0660"},
+		{"CSTPROXY_CALLERS_FILE", "callers-file", ""},
 		{"CSTPROXY_PORTAL_API_VERSION", "portal-api-version", "v1"},
 		{"CSTPROXY_IDLE_TTL", "idle-ttl", "24h"},
 		{"CSTPROXY_REFRESH_WINDOW", "refresh-window", "168h"},

@@ -20,6 +20,7 @@ type application struct {
 	store   store
 	portal  *portal.Client
 	broker  *session.Broker
+	callers proxy.Callers
 	health  *proxy.Health
 	data    http.Handler
 	admin   http.Handler
@@ -32,6 +33,9 @@ func wire(config Config, log *slog.Logger, local func() time.Time) (*application
 	life := lifetime(config)
 	a.metrics = metrics.New(metrics.Parts{Version: build().Version, Revision: build().Revision, Codes: proxy.Codes()})
 	var err error
+	if a.callers, err = openCallers(config); err != nil {
+		return nil, err
+	}
 	if a.store, err = openStore(config, a.metrics, log, local); err != nil {
 		return nil, err
 	}
@@ -51,7 +55,7 @@ func wire(config Config, log *slog.Logger, local func() time.Time) (*application
 	a.health = &proxy.Health{Checks: []proxy.Check{{
 		Name: "store", Probe: a.store.ping, Optional: config.RedisDown == redisDownMint,
 	}}}
-	a.data = proxy.New(proxy.Parts{Broker: a.broker, Lifetime: life, Meter: a.metrics, Now: a.store.now, Log: log})
+	a.data = proxy.New(proxy.Parts{Callers: a.callers, Broker: a.broker, Lifetime: life, Meter: a.metrics, Now: a.store.now, Log: log})
 	a.admin = proxy.NewAdmin(proxy.AdminParts{Health: a.health, Metrics: a.metrics.Handler(), Version: build()})
 	return a, nil
 }

@@ -12,6 +12,8 @@ var (
 	ErrBodyTooLarge          = errors.New("the request body is too large")
 	ErrCallerUnauthenticated = errors.New("the caller is not authenticated")
 	ErrCallerForbidden       = errors.New("the caller may not do this")
+	// ErrCallerRateLimited: the caller asks more often than it may. May be retried after [RetryAfter].
+	ErrCallerRateLimited = errors.New("the caller asks too often")
 
 	// ErrClientNotFound: Portal does not know the client, or nothing is cached for it where that is the question.
 	ErrClientNotFound = errors.New("the client is not known")

@@ -1,0 +1,111 @@
+package caller
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"regexp"
+	"strings"
+
+	"github.com/cstproxy/cstproxy/proxy/session"
+)
+
+// Anonymous lets everybody ask who reaches the port, which must be one of this machine's own: loopback, or a Unix socket.
+// It turns away what did not come straight from a process here: a page in a browser, a request that another server was
+// talked into, one that was passed on.
+type Anonymous struct{}
+
+// anonymousName is no caller's in a callers file.
+const anonymousName = "anonymous"
+
+// Identify refuses by what the request's headers tell of its way, and takes everybody else for the same caller.
+func (Anonymous) Identify(r *http.Request) (session.Caller, error) {
+	if err := checkDirect(r); err != nil {
+		return session.Caller{}, fmt.Errorf("%w: without authentication it must ask directly, and %w", session.ErrCallerForbidden, err)
+	}
+	return session.Caller{
+		Name: anonymousName, Routes: []session.Route{session.Everything}, Clients: []string{session.Everything},
+	}, nil
+}
+
+// Admit admits everybody: nobody could be told from the others.
+func (Anonymous) Admit(session.Caller) error { return nil }
+
+var (
+	errForeignHost = errors.New("its Host is not this machine's loopback")
+	errBrowser     = errors.New("it has an Origin or Sec- header, as browsers send them")
+	errWholeURL    = errors.New("it has a whole URL for its target, as clients send it to a proxy")
+	errPassedOn    = errors.New("it has a Forwarded, X-Forwarded-, Via or like header, as proxies send them")
+)
+
+func checkDirect(r *http.Request) error {
+	if r.URL.IsAbs() {
+		return errWholeURL // its host stands in for the Host that came, which is not to be seen any more
+	}
+	if err := checkHost(r); err != nil {
+		return err
+	}
+	return checkWay(r.Header)
+}
+
+// checkHost keeps a name out that somebody else's DNS points at loopback.
+func checkHost(r *http.Request) error {
+	address, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	if isLoopback(r.Host) || address != nil && address.Network() == "unix" && isSocketName(r.Host) {
+		return nil
+	}
+	return errForeignHost
+}
+
+// isLoopback takes localhost and loopback's addresses, with any port or none. Names that end in them are not them.
+func isLoopback(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	if bare, ok := strings.CutSuffix(host, "]"); ok {
+		host = strings.TrimPrefix(bare, "[")
+	}
+	return strings.EqualFold(host, "localhost") || net.ParseIP(host).IsLoopback()
+}
+
+// socketNames are what clients make up for a Host where there is none: a name without a dot (unix, docker, _), which no DNS
+// has, or the socket's path with its slashes escaped.
+var socketNames = regexp.MustCompile(`\A([A-Za-z0-9_-]*|%2[Ff][A-Za-z0-9_.%-]*)\z`)
+
+func isSocketName(host string) bool { return socketNames.MatchString(host) }
+
+// ways :: beginning of a header's name → what it tells. A server behind may take an underscore for a dash, so that one who
+// strips the one may have let the other through.
+var ways = map[string]error{
+	"origin":         errBrowser,
+	"sec-":           errBrowser,
+	"forwarded":      errPassedOn,
+	"x-forwarded":    errPassedOn,
+	"x-real-ip":      errPassedOn,
+	"x-client-ip":    errPassedOn,
+	"true-client-ip": errPassedOn,
+	"x-original":     errPassedOn,
+	"x-rewrite":      errPassedOn,
+	"via":            errPassedOn,
+}
+
+// checkWay looks at the names of headers alone: an empty one tells as much.
+func checkWay(header http.Header) error {
+	for name := range header {
+		name = strings.ReplaceAll(strings.ToLower(name), "_", "-")
+		if err := wayOf(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func wayOf(name string) error {
+	for beginning, err := range ways {
+		if strings.HasPrefix(name, beginning) {
+			return err
+		}
+	}
+	return nil
+}
