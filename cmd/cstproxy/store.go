@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"log/slog"
 	"sync"
 	"time"
 
@@ -29,12 +28,16 @@ type store struct {
 }
 
 // openStore opens the store that config names; local is the clock of this machine.
-func openStore(config Config, m *metrics.Metrics, log *slog.Logger, local func() time.Time) (store, error) {
-	clock := cache.ClockParts{Local: local, Lifetime: lifetime(config), Log: log}
+func openStore(config Config, files *watch, local func() time.Time) (store, error) {
+	clock := cache.ClockParts{Local: local, Lifetime: lifetime(config), Log: files.log}
 	if config.RedisURL.IsZero() {
-		return openMemory(config, m, clock), nil
+		return openMemory(config, files.metrics, clock), nil
 	}
-	return openRedis(config, m, clock)
+	access, err := openAccess(config, files)
+	if err != nil {
+		return store{}, err
+	}
+	return openRedis(config, access, files.metrics, clock), nil
 }
 
 func openMemory(config Config, m *metrics.Metrics, parts cache.ClockParts) store {
@@ -49,11 +52,8 @@ func openMemory(config Config, m *metrics.Metrics, parts cache.ClockParts) store
 	}
 }
 
-func openRedis(config Config, m *metrics.Metrics, parts cache.ClockParts) (store, error) {
-	client, err := cache.Connect(config.RedisURL)
-	if err != nil {
-		return store{}, configError{[]string{"REDIS_URL: " + err.Error()}}
-	}
+func openRedis(config Config, access *cache.Access, m *metrics.Metrics, parts cache.ClockParts) store {
+	client := access.Connect()
 	client.AddHook(cache.NewBreaker())
 	clock, changes := cache.NewClock(parts), &cache.Changes{}
 	shared := cache.NewRedis(cache.RedisParts{
@@ -80,7 +80,7 @@ func openRedis(config Config, m *metrics.Metrics, parts cache.ClockParts) (store
 		run: together(monitor.Run, func(ctx context.Context) { settle(ctx, well, budget.Tell, tier.Settle) },
 			func(ctx context.Context) { changes.Run(ctx, client, config.KeyPrefix) }),
 		close: func() error { return closeRedis(tier, shared) },
-	}, nil
+	}
 }
 
 // heard counts what the monitor finds, and passes on that Redis is well: what it was not told can be told.
