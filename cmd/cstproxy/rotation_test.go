@@ -126,7 +126,7 @@ func (r *turnover) turn() {
 	r.redis.SpeakTLS(r.redisOwn, r.redisClients)
 	r.doorman.let(fmt.Sprint("key-", before), false)
 	r.redis.Do("ACL", "SETUSER", fmt.Sprint("user-", before), "off") // who is in stays in
-	r.redis.Do("CLIENT", "KILL", "TYPE", "pubsub")                    // so that a connection is opened anew
+	r.redis.Do("CLIENT", "KILL", "TYPE", "pubsub")                   // so that a connection is opened anew
 	await(r.t, "a connection that the new secrets opened", func() bool {
 		return strings.Contains(r.redis.Do("CLIENT", "LIST", "TYPE", "pubsub").(string), fmt.Sprintf("user=user-%d ", r.turns))
 	})
