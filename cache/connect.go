@@ -2,7 +2,6 @@ package cache
 
 import (
 	"errors"
-	"fmt"
 	"net/url"
 	"slices"
 	"strings"
@@ -13,7 +12,7 @@ import (
 	"github.com/cstproxy/cstproxy/proxy/session"
 )
 
-// Connect returns a client for a Redis URL; it dials when first used. The URL is
+// Connect returns a client for a Redis URL that nothing but the URL opens; it dials when first used. The URL is
 //
 //	redis://user:password@host:6379/0             one server (rediss: over TLS)
 //	unix:///run/redis.sock?db=0                   one server on this machine
@@ -25,21 +24,11 @@ import (
 // a hung Redis from costing more than 250 ms.
 // An error holds nothing of the URL: a password may turn up anywhere in it.
 func Connect(target session.Secret) (redis.UniversalClient, error) {
-	u, err := url.Parse(target.Reveal())
-	if err != nil || u.Fragment != "" {
-		return nil, fmt.Errorf("parse the Redis URL: %w", errNoURL)
-	}
-	options, err := parse(u)
+	access, err := NewAccess(target)
 	if err != nil {
-		return nil, fmt.Errorf("parse the Redis URL: %w", err)
+		return nil, err
 	}
-	tune(options)
-	client := redis.NewUniversalClient(options)
-	if cluster, ok := client.(*redis.ClusterClient); ok {
-		cluster.OnNewNode(func(node *redis.Client) { node.AddHook(once{}) })
-		cluster.AddHook(remap{cluster})
-	}
-	return client, nil
+	return access.Connect(), nil
 }
 
 // The parser's own errors quote the URL, where a password with a / or ? in it stands for a path or a parameter.

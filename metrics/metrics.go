@@ -46,6 +46,8 @@ type Metrics struct {
 
 	memoryHits, memoryMisses prometheus.Counter
 
+	reloads *prometheus.CounterVec
+
 	requests *requests
 	inFlight prometheus.Gauge
 }
@@ -79,10 +81,10 @@ func New(parts Parts) *Metrics {
 			"Replies of Redis that are not what was asked for: torn, sealed with a key not known, or another client's.").WithLabelValues(),
 		redisUp: in.gauge("cstproxy_redis_up",
 			"1 if Redis did what it was last asked, else 0; only where there is a Redis."),
-
 		skew: in.gauge("cstproxy_clock_skew_seconds",
 			"How far this machine's clock is ahead of Redis's, whose time counts."),
 
+		reloads: in.counter("cstproxy_reloads_total", "Files that changed while the proxy ran.", "file", "outcome"),
 		requests: newRequests(in.histogram("cstproxy_http_request_duration_seconds",
 			"Time that an answer took.", answerWaits, "route", "method", "code")),
 		inFlight: in.gauge("cstproxy_http_requests_in_flight",

@@ -44,6 +44,7 @@ func started() *metrics.Metrics {
 	m.Store(metrics.TierRedis, &sessiontest.Store{})
 	m.RedisUp(sessiontest.ErrStoreDown)
 	m.Skewed(0)
+	m.Reloads("portal_api_key")
 	m.Began()("/v1/clients/:clientId/token", http.MethodGet, http.StatusOK)
 	return m
 }

@@ -25,6 +25,8 @@ type Server struct {
 	environ []string
 	process *process
 	client  *redis.Client
+	// secured is set once the port speaks TLS.
+	secured bool
 }
 
 // Start starts a server with args (such as "--maxmemory", "12mb") and returns when it answers. It ends with the test.

@@ -5,16 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
+	"log/slog"
 	"net/http"
 	"net/url"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v3"
 
 	"github.com/cstproxy/cstproxy/cache"
+	"github.com/cstproxy/cstproxy/metrics"
 )
 
 // reachTime bounds each thing that check and healthcheck reach for.
@@ -29,11 +28,15 @@ func (p process) check() *cli.Command {
 		Flags:        settingFlags(),
 		OnUsageError: wrongUsage(),
 		Action: p.configured(func(ctx context.Context, config Config) error {
-			if _, err := newSeal(config); err != nil {
+			files := &watch{log: slog.New(slog.DiscardHandler), metrics: metrics.New(metrics.Parts{})}
+			if _, err := newSeal(config, files); err != nil {
+				return err
+			}
+			if _, err := openPorts(config, files); err != nil {
 				return err
 			}
 			_ = p.tell("configuration", nil)
-			redis := p.checkRedis(ctx, config)
+			redis := p.checkRedis(ctx, config, files)
 			portal := p.tell("portal "+string(config.PortalAPIURL), reachPortal(ctx, config))
 			if redis != nil || portal != nil {
 				return errCheckFailed
@@ -53,15 +56,16 @@ func (p process) tell(name string, err error) error {
 	return nil
 }
 
-func (p process) checkRedis(ctx context.Context, config Config) error {
+func (p process) checkRedis(ctx context.Context, config Config, files *watch) error {
 	if config.RedisURL.IsZero() {
 		_, _ = fmt.Fprintln(p.out, "none    redis: REDIS_URL is not set, tokens are kept in the process")
 		return nil
 	}
-	client, err := cache.Connect(config.RedisURL)
+	access, err := openAccess(config, files)
 	if err != nil {
 		return p.tell("redis", err)
 	}
+	client := access.Connect()
 	redis := cache.NewRedis(cache.RedisParts{Client: client, Prefix: config.KeyPrefix, Lifetime: lifetime(config)})
 	defer func() { _ = redis.Close() }()
 	return p.tell("redis", redis.Ping(ctx))
@@ -75,7 +79,7 @@ func reachPortal(ctx context.Context, config Config) error {
 	if err != nil {
 		return err
 	}
-	client := http.Client{Transport: &http.Transport{}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	client := http.Client{Transport: &http.Transport{Proxy: config.PortalProxy.of()}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	return get(&client, request, nil)
 }
 
@@ -95,65 +99,4 @@ func get(client *http.Client, request *http.Request, accept func(status int) err
 		return nil
 	}
 	return accept(answer.StatusCode)
-}
-
-func (p process) healthcheck() *cli.Command {
-	return &cli.Command{
-		Name:         "healthcheck",
-		Usage:        "exit 0 if the running proxy is ready (for an exec probe)",
-		Flags:        []cli.Flag{adminFlag()},
-		OnUsageError: wrongUsage(),
-		Action: alone(func(ctx context.Context, c *cli.Command) error {
-			config, err := loadConfig(adminEnviron(p.environ), givenFlags(c))
-			if err != nil {
-				return err
-			}
-			return askReady(ctx, config.AdminListen)
-		}),
-	}
-}
-
-func adminFlag() cli.Flag {
-	all := settingFlags()
-	return all[slices.IndexFunc(all, func(f cli.Flag) bool { return slices.Contains(f.Names(), "admin-listen") })]
-}
-
-// adminEnviron keeps the one setting that an exec probe needs, so that it works where nothing else is set (a demo) or
-// readable (a secret's file); the key is asked of every configuration, and not used.
-func adminEnviron(environ []string) []string {
-	kept := slices.DeleteFunc(slices.Clone(environ), func(pair string) bool {
-		return !strings.HasPrefix(pair, "CSTPROXY_ADMIN_LISTEN=")
-	})
-	// The data address is not known here, and must not seem to clash with the admin port.
-	return append(kept, "PORTAL_API_KEY=unused", "CSTPROXY_LISTEN=127.0.0.1:0")
-}
-
-func askReady(ctx context.Context, admin listenAddress) error {
-	ctx, cancel := context.WithTimeout(ctx, reachTime)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost/readyz", http.NoBody)
-	if err != nil {
-		return err
-	}
-	target := dialable(admin)
-	client := http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, target.Network, target.Address)
-		},
-	}}
-	return get(&client, request, func(status int) error {
-		if status != http.StatusOK {
-			return fmt.Errorf("not ready: %s/readyz answered %d", target, status)
-		}
-		return nil
-	})
-}
-
-// dialable returns the address under which this host reaches itself.
-func dialable(listening listenAddress) listenAddress {
-	host, port, err := net.SplitHostPort(listening.Address)
-	if listening.Network == "unix" || err != nil || !isEveryInterface(host) {
-		return listening
-	}
-	return listenAddress{Network: "tcp", Address: net.JoinHostPort("localhost", port)}
 }

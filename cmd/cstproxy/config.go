@@ -45,6 +45,24 @@ type Config struct {
 
 	SealKeysFile string `env:"CSTPROXY_SEAL_KEYS_FILE" usage:"file that holds the keys which encrypt what is kept in Redis, a Tink keyset in JSON as seal-key new prints it; without it the key is derived from the Portal API Key" allowed:"the path of a file to read"`
 
+	PortalAPIKeyNext     session.Secret `env:"PORTAL_API_KEY_NEXT" usage:"Portal API Key that takes over once Portal refuses the other and accepts this one" allowed:"a key without white space or unprintable characters"`
+	PortalAPIKeyNextFile string         `env:"PORTAL_API_KEY_NEXT_FILE" usage:"file that holds the next Portal API Key; a newline at its end is ignored" allowed:"the path of a file to read"`
+	PortalProxy          portalProxy    `env:"CSTPROXY_PORTAL_PROXY" envDefault:"off" oneof:"off environment" usage:"whether Portal is asked through the proxy that HTTPS_PROXY, HTTP_PROXY and NO_PROXY name"`
+
+	RedisUsername     session.Secret `env:"REDIS_USERNAME" usage:"user at Redis, instead of the one in the URL" allowed:"a name without white space or unprintable characters"`
+	RedisUsernameFile string         `env:"REDIS_USERNAME_FILE" usage:"file that holds the user at Redis; a newline at its end is ignored" allowed:"the path of a file to read"`
+	RedisPassword     session.Secret `env:"REDIS_PASSWORD" usage:"password at Redis, instead of the one in the URL" allowed:"a password without white space or unprintable characters"`
+	RedisPasswordFile string         `env:"REDIS_PASSWORD_FILE" usage:"file that holds the password at Redis; a newline at its end is ignored" allowed:"the path of a file to read"`
+	RedisCAFile       string         `env:"REDIS_CA_FILE" public:"true" usage:"PEM file of the authorities that vouch for Redis, instead of the system's; for rediss:// only" allowed:"the path of a file to read"`
+	RedisCertFile     string         `env:"REDIS_CERT_FILE" public:"true" usage:"PEM file of the certificate to show Redis; for rediss:// only" allowed:"the path of a file to read"`
+	RedisKeyFile      string         `env:"REDIS_KEY_FILE" usage:"PEM file of that certificate's key" allowed:"the path of a file to read"`
+
+	TLSCertFile      string `env:"CSTPROXY_TLS_CERT_FILE" public:"true" usage:"PEM file of the data API's certificate; with it the data API speaks TLS" allowed:"the path of a file to read"`
+	TLSKeyFile       string `env:"CSTPROXY_TLS_KEY_FILE" usage:"PEM file of that certificate's key" allowed:"the path of a file to read"`
+	TLSClientCAFile  string `env:"CSTPROXY_TLS_CLIENT_CA_FILE" public:"true" usage:"PEM file of the authorities that vouch for callers' certificates; a certificate of another is refused" allowed:"the path of a file to read"`
+	AdminTLSCertFile string `env:"CSTPROXY_ADMIN_TLS_CERT_FILE" public:"true" usage:"PEM file of the admin port's certificate; with it the admin port speaks TLS" allowed:"the path of a file to read"`
+	AdminTLSKeyFile  string `env:"CSTPROXY_ADMIN_TLS_KEY_FILE" usage:"PEM file of that certificate's key" allowed:"the path of a file to read"`
+
 	LogLevel  logLevel  `env:"CSTPROXY_LOG_LEVEL" envDefault:"info" oneof:"debug info warn error" usage:"least level that is logged"`
 	LogFormat logFormat `env:"CSTPROXY_LOG_FORMAT" envDefault:"json" oneof:"json text" usage:"form of a log line"`
 }

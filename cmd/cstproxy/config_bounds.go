@@ -39,7 +39,7 @@ func bounds() []bound {
 
 // relations are the rules between settings.
 func relations() []bound {
-	return []bound{
+	return append(filesTogether(), []bound{
 		{
 			of:    []string{"CSTPROXY_LISTEN"},
 			want:  "loopback or a Unix socket as long as no CSTPROXY_CALLERS_FILE says who may ask",
@@ -65,7 +65,34 @@ func relations() []bound {
 			want:  "at most %s less %s",
 			holds: func(c Config) bool { return c.MinTTL <= c.IdleTTL-c.SafetyMargin },
 		},
+	}...)
+}
+
+// filesTogether are the rules for settings that say nothing without one another.
+func filesTogether() []bound {
+	both := func(cert, key string, holds func(Config) bool) bound {
+		return bound{of: []string{cert, key}, want: "a certificate and its key, %s, or neither", holds: holds}
 	}
+	return []bound{
+		both("CSTPROXY_TLS_CERT_FILE", "CSTPROXY_TLS_KEY_FILE", func(c Config) bool { return (c.TLSCertFile == "") == (c.TLSKeyFile == "") }),
+		both("CSTPROXY_ADMIN_TLS_CERT_FILE", "CSTPROXY_ADMIN_TLS_KEY_FILE", func(c Config) bool { return (c.AdminTLSCertFile == "") == (c.AdminTLSKeyFile == "") }),
+		both("REDIS_CERT_FILE", "REDIS_KEY_FILE", func(c Config) bool { return (c.RedisCertFile == "") == (c.RedisKeyFile == "") }),
+		{
+			of:    []string{"CSTPROXY_TLS_CLIENT_CA_FILE", "CSTPROXY_TLS_CERT_FILE"},
+			want:  "it along with a certificate of the data API's own, %s",
+			holds: func(c Config) bool { return c.TLSClientCAFile == "" || c.TLSCertFile != "" },
+		},
+		{
+			of:    []string{"REDIS_URL", "REDIS_USERNAME", "REDIS_PASSWORD", "REDIS_CA_FILE", "REDIS_CERT_FILE"},
+			want:  "a URL, or none of %s, %s, %s and %s",
+			holds: func(c Config) bool { return !c.RedisURL.IsZero() || !c.opensRedis() },
+		},
+	}
+}
+
+// opensRedis reports whether there is something that would open a Redis.
+func (c Config) opensRedis() bool {
+	return !c.RedisUsername.IsZero() || !c.RedisPassword.IsZero() || c.RedisCAFile != "" || c.RedisCertFile != ""
 }
 
 // check notes every rule that is broken, unless one of its settings is already known to be wrong.

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -98,7 +99,19 @@ type child struct {
 // start starts cstproxy with nothing but environ in its environment.
 func start(t *testing.T, environ []string, args ...string) *child {
 	t.Helper()
-	c := &child{t: t, command: exec.Command("cstproxy", args...), ended: make(chan struct{})}
+	return starter{binary: "cstproxy"}.start(t, environ, args...)
+}
+
+// starter is how a process is started.
+type starter struct {
+	binary     string
+	attributes *syscall.SysProcAttr
+}
+
+func (s starter) start(t *testing.T, environ []string, args ...string) *child {
+	t.Helper()
+	c := &child{t: t, command: exec.Command(s.binary, args...), ended: make(chan struct{})}
+	c.command.SysProcAttr = s.attributes
 	name, value := raceSettings()
 	c.command.Env = append([]string{name + "=" + value}, environ...)
 	c.command.Stdout, c.command.Stderr = &c.written, &c.written
@@ -136,7 +149,12 @@ var servingLine = regexp.MustCompile(`[ "]listen["=:]+([0-9.:]+)"?[ ,]"?admin_li
 // serve starts the proxy on free ports of loopback and returns once it listens there.
 func serve(t *testing.T, environ ...string) *child {
 	t.Helper()
-	c := start(t, append([]string{"CSTPROXY_LISTEN=127.0.0.1:0", "CSTPROXY_ADMIN_LISTEN=127.0.0.1:0"}, environ...), "serve")
+	return serveBy(t, starter{binary: "cstproxy"}, environ...)
+}
+
+func serveBy(t *testing.T, by starter, environ ...string) *child {
+	t.Helper()
+	c := by.start(t, append([]string{"CSTPROXY_LISTEN=127.0.0.1:0", "CSTPROXY_ADMIN_LISTEN=127.0.0.1:0"}, environ...), "serve")
 	var found []string
 	await(t, "the proxy to serve", func() bool {
 		found = servingLine.FindStringSubmatch(c.written.String())

@@ -2,39 +2,43 @@ package main
 
 import (
 	"fmt"
-	"log/slog"
-	"os"
 
 	"github.com/cstproxy/cstproxy/cache"
 	"github.com/cstproxy/cstproxy/proxy/session"
 )
 
-// newSeal returns the seal of what is kept in Redis, by the keys that config names.
-func newSeal(config Config) (*cache.Seal, error) {
+// fileOfSealKeys is the name by which log and metrics call the file of the keys that encrypt what is kept in Redis.
+const fileOfSealKeys = "seal_keys"
+
+// newSeal returns the seal of what is kept in Redis, by the keys that config names, as their file has them at each moment.
+func newSeal(config Config, files *watch) (seal *cache.Seal, err error) {
 	parts := cache.SealParts{Prefix: config.KeyPrefix, Window: config.RefreshWindow, Key: config.PortalAPIKey}
+	if !config.PortalAPIKeyNext.IsZero() {
+		parts.Others = []session.Secret{config.PortalAPIKeyNext}
+	}
 	if config.SealKeysFile == "" {
 		return cache.NewSeal(parts)
 	}
-	refused := func(err error) error {
-		return configError{[]string{fmt.Sprintf("CSTPROXY_SEAL_KEYS_FILE: got %q, want a file with a Tink keyset (%v)", config.SealKeysFile, err)}}
-	}
-	var err error
-	if parts.Keyset, err = os.ReadFile(config.SealKeysFile); err != nil {
-		return nil, refused(withoutPath(err))
-	}
-	seal, err := cache.NewSeal(parts)
+	_, err = files.add(fileOfSealKeys, config.SealKeysFile, func(content []byte) (err error) {
+		if seal != nil {
+			return seal.Reload(content)
+		}
+		parts.Keyset = content
+		seal, err = cache.NewSeal(parts)
+		return err
+	})
 	if err != nil {
-		return nil, refused(err)
+		return nil, configError{[]string{fmt.Sprintf("CSTPROXY_SEAL_KEYS_FILE: want a file with a Tink keyset (%v)", err)}}
 	}
 	return seal, nil
 }
 
-// rekeyed has the seal's key be derived from the Portal API Key that replaced another.
-func (s store) rekeyed(key session.Secret, log *slog.Logger) {
+// rekeyed has the seal's keys be derived from these Portal API Keys, of which the first is in use.
+func (s store) rekeyed(keys []session.Secret) {
 	if s.seal == nil {
 		return
 	}
-	if err := s.seal.Rotate(key); err != nil {
-		log.Error("seal not rotated", "error", err)
+	if err := s.seal.Rotate(keys[0], keys[1:]...); err != nil {
+		s.log.Error("seal not rotated", "error", err)
 	}
 }

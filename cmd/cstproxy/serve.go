@@ -28,7 +28,9 @@ func (p process) serve() *cli.Command {
 		Flags:        settingFlags(),
 		OnUsageError: wrongUsage(),
 		Action: p.configured(func(ctx context.Context, config Config) error {
-			a, err := wire(config, newLog(config, p.err), p.clock)
+			log := newLog(config, p.err)
+			warn(config, log)
+			a, err := wire(config, log, p.clock)
 			if err != nil {
 				return err
 			}
@@ -55,9 +57,10 @@ func (a *application) serve(ctx context.Context) error {
 	servers := &servers{data: a.server(a.data), admin: a.server(a.admin)}
 	servers.data.ConnContext = caller.ConnContext
 	group, running := errgroup.WithContext(ctx)
-	group.Go(func() error { return until(servers.data.Serve(data)) })
-	group.Go(func() error { return until(servers.admin.Serve(admin)) })
+	group.Go(func() error { return until(servers.data.Serve(a.ports.data.secure(data))) })
+	group.Go(func() error { return until(servers.admin.Serve(a.ports.admin.secure(admin))) })
 	group.Go(func() error { a.store.run(background); return nil })
+	group.Go(func() error { a.files.run(background); return nil })
 	group.Go(func() error { <-running.Done(); defer stop(); return a.drain(context.WithoutCancel(ctx), servers) })
 	a.health.Started()
 	a.log.InfoContext(ctx, "serving", "version", build().Version, "listen", data.Addr().String(),

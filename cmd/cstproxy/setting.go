@@ -24,6 +24,7 @@ type setting struct {
 	usage    string // what it does
 	allowed  string // what it accepts
 	required bool
+	public   bool         // it names a file that anybody may read
 	oneOf    []string     // the only words that it accepts; empty if it has no such list
 	schemes  []string     // of a secret that is a URL
 	kind     reflect.Type // of its field in Config
@@ -46,6 +47,7 @@ func describe(field reflect.StructField) setting {
 		usage:    field.Tag.Get("usage"),
 		allowed:  field.Tag.Get("allowed"),
 		required: field.Tag.Get("required") == "true",
+		public:   field.Tag.Get("public") == "true",
 		oneOf:    strings.Fields(field.Tag.Get("oneof")),
 		schemes:  strings.Fields(field.Tag.Get("schemes")),
 		kind:     field.Type,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -23,6 +24,22 @@ const (
 	apiV1 apiVersion = "v1"
 	apiV3 apiVersion = "v3"
 )
+
+// portalProxy says whether Portal is asked through the proxy that the environment names.
+type portalProxy string
+
+const (
+	portalProxyOff         portalProxy = "off"
+	portalProxyEnvironment portalProxy = "environment"
+)
+
+// of returns the proxy for a request to Portal, nil for none.
+func (p portalProxy) of() func(*http.Request) (*url.URL, error) {
+	if p == portalProxyEnvironment {
+		return http.ProxyFromEnvironment
+	}
+	return nil
+}
 
 // redisDown says what to do while Redis can't be used.
 type redisDown string

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"log/slog"
 	"sync"
 	"time"
 
@@ -28,23 +27,29 @@ type store struct {
 	close func() error
 	// seal encrypts what leaves for Redis; nil where nothing does.
 	seal *cache.Seal
+	log  *slog.Logger
 }
 
 // openStore opens the store that config names; local is the clock of this machine.
-func openStore(config Config, m *metrics.Metrics, log *slog.Logger, local func() time.Time) (store, error) {
-	clock := cache.ClockParts{Local: local, Lifetime: lifetime(config), Log: log}
-	seal, err := newSeal(config)
+func openStore(config Config, files *watch, local func() time.Time) (store, error) {
+	clock := cache.ClockParts{Local: local, Lifetime: lifetime(config), Log: files.log}
+	seal, err := newSeal(config, files)
 	if err != nil {
 		return store{}, err
 	}
 	if config.RedisURL.IsZero() {
-		return openMemory(config, m, clock), nil
+		return openMemory(config, files.metrics, clock), nil
 	}
-	return openRedis(config, redisParts{m, clock, seal})
+	access, err := openAccess(config, files)
+	if err != nil {
+		return store{}, err
+	}
+	return openRedis(config, redisParts{access, files.metrics, clock, seal}), nil
 }
 
 // redisParts is what else the store in Redis is made of.
 type redisParts struct {
+	access  *cache.Access
 	metrics *metrics.Metrics
 	clock   cache.ClockParts
 	seal    *cache.Seal
@@ -62,11 +67,8 @@ func openMemory(config Config, m *metrics.Metrics, parts cache.ClockParts) store
 	}
 }
 
-func openRedis(config Config, parts redisParts) (store, error) {
-	client, err := cache.Connect(config.RedisURL)
-	if err != nil {
-		return store{}, configError{[]string{"REDIS_URL: " + err.Error()}}
-	}
+func openRedis(config Config, parts redisParts) store {
+	client := parts.access.Connect()
 	client.AddHook(cache.NewBreaker())
 	m, log, seal := parts.metrics, parts.clock.Log, parts.seal
 	clock, changes := cache.NewClock(parts.clock), &cache.Changes{Seal: seal}
@@ -89,13 +91,13 @@ func openRedis(config Config, parts redisParts) (store, error) {
 	})
 	agree := func(ctx context.Context) { agreeOnNames(ctx, shared, log) }
 	return store{
-		tokens: tier, leases: shared, registry: shared, budget: budget, seal: seal,
+		tokens: tier, leases: shared, registry: shared, budget: budget, seal: seal, log: log,
 		now: clock.Now, sent: clock.Sent, ping: shared.Ping,
 		look: func(ctx context.Context) { _ = monitor.Look(ctx); agree(ctx) },
 		run: together(monitor.Run, func(ctx context.Context) { settle(ctx, well, agree, budget.Tell, tier.Settle) },
 			func(ctx context.Context) { changes.Run(ctx, client, config.KeyPrefix) }),
 		close: func() error { return closeRedis(tier, shared) },
-	}, nil
+	}
 }
 
 // agreeOnNames is tried again each time that Redis is well.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"io"
 	"log/slog"
 	"net/http"
@@ -17,6 +18,7 @@ type application struct {
 	config  Config
 	log     *slog.Logger
 	metrics *metrics.Metrics
+	files   *watch
 	store   store
 	portal  *portal.Client
 	broker  *session.Broker
@@ -24,6 +26,7 @@ type application struct {
 	health  *proxy.Health
 	data    http.Handler
 	admin   http.Handler
+	ports   ports
 }
 
 // wire puts the parts together, from the inside out. This is the only place where they meet.
@@ -32,15 +35,11 @@ func wire(config Config, log *slog.Logger, local func() time.Time) (*application
 	a := &application{config: config, log: log}
 	life := lifetime(config)
 	a.metrics = metrics.New(metrics.Parts{Version: build().Version, Revision: build().Revision, Codes: proxy.Codes()})
-	var err error
-	if a.callers, err = openCallers(config); err != nil {
+	a.files = &watch{log: log, metrics: a.metrics}
+	key, err := a.open(local)
+	if err != nil {
 		return nil, err
 	}
-	if a.store, err = openStore(config, a.metrics, log, local); err != nil {
-		return nil, err
-	}
-	key := newPortalKey(config, log)
-	key.replaced = func(fresh session.Secret) { a.store.rekeyed(fresh, log) }
 	a.portal = newPortal(config, key)
 	a.broker = session.NewBroker(session.Parts{
 		Store: a.store.tokens, Leaser: a.store.leases, Registry: a.store.registry,
@@ -60,15 +59,35 @@ func wire(config Config, log *slog.Logger, local func() time.Time) (*application
 	return a, nil
 }
 
+// open opens all that files are part of, and returns the Portal API Key.
+func (a *application) open(local func() time.Time) (key *portalKey, err error) {
+	if a.ports, err = openPorts(a.config, a.files); err != nil {
+		return nil, err
+	}
+	if a.callers, err = openCallers(a.config, a.files); err != nil {
+		return nil, err
+	}
+	if key, err = newPortalKey(a.config, a.files); err != nil {
+		return nil, err
+	}
+	a.store, err = openStore(a.config, a.files, local)
+	key.changed = a.store.rekeyed
+	return key, err
+}
+
 // guarded wraps what asks Portal: each attempt within the budget, a retry of it, and nothing that is sure to be refused.
 func (a *application) guarded(key *portalKey) session.Portal {
 	paced := portal.NewPaced(a.metrics.PortalAttempts(a.portal), a.store.budget)
+	key.check = func(ctx context.Context, other session.Secret) error {
+		return paced.KeyCheck(a.metrics.KeyChecks(a.portal.With(other).CheckKey))(ctx)
+	}
 	return portal.NewGuard(portal.GuardParts{
 		Next:     portal.NewRetry(paced),
 		CheckKey: paced.KeyCheck(a.metrics.KeyChecks(a.portal.CheckKey)),
 		Budget:   a.store.budget,
 		Key:      key.current,
 		Refused:  key.reread,
+		Succeed:  key.succeed,
 	})
 }
 
@@ -89,7 +108,7 @@ func newPortal(config Config, key *portalKey) *portal.Client {
 	}
 	return portal.New(portal.Parts{
 		BaseURL: string(config.PortalAPIURL), Paths: paths, Timeout: config.PortalTimeout,
-		Key: key.current, UserAgent: "cstproxy/" + build().Version,
+		Key: key.current, UserAgent: "cstproxy/" + build().Version, Proxy: config.PortalProxy.of(),
 	})
 }
 

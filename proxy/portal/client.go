@@ -5,8 +5,9 @@
 //
 //  1. An answer is used only if it is whole: a 2xx of at most 64 KiB of JSON, for the client that was asked about.
 //  2. Portal's permanent clientApiKey is never decoded, and no text of an answer is in an error.
-//  3. No redirect is followed, and no proxy taken from the environment: the key goes to the configured host only.
-//  4. Registering is never repeated; minting and probing once at most ([Retry]). Only a read, which changes nothing, may
+//  3. No redirect is followed, and no proxy taken from the environment unless asked for: the key goes to the configured
+//     host only.
+//  4. Registering is never repeated, but with another key if Portal refused the one in use; minting and probing once at most ([Retry]). Only a read, which changes nothing, may
 //     be sent anew by net/http, when it met a kept connection that was dead.
 package portal
 
@@ -20,6 +21,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/cstproxy/cstproxy/proxy/session"
@@ -51,7 +53,7 @@ var (
 // whoAmI is the cheapest read that a token opens, and the one whose answer has no clientApiKey in it (v1's has).
 const whoAmI = "/api/v3/clients/me"
 
-// Parts is what a [Client] is made of. Every field is required but UserAgent.
+// Parts is what a [Client] is made of. Every field is required but UserAgent and Proxy.
 type Parts struct {
 	// BaseURL has a scheme and a host, and no slash at its end.
 	BaseURL string
@@ -61,6 +63,8 @@ type Parts struct {
 	// Timeout bounds one request, its answer included.
 	Timeout   time.Duration
 	UserAgent string
+	// Proxy returns the proxy for a request, nil for none. Without it there is none.
+	Proxy func(*http.Request) (*url.URL, error)
 }
 
 // Client is a [session.Portal] over HTTP. Each method makes one request and returns, by status: [session.ErrPortalUnauthorized],
@@ -73,11 +77,18 @@ type Client struct {
 }
 
 // New returns a Client made of parts.
-func New(parts Parts) *Client { return &Client{parts: parts, transport: newTransport()} }
+func New(parts Parts) *Client { return &Client{parts: parts, transport: newTransport(parts.Proxy)} }
 
-func newTransport() *http.Transport {
+// With returns a Client that differs in its key, and shares the connections.
+func (c *Client) With(key session.Secret) *Client {
+	other := *c
+	other.parts.Key = func() session.Secret { return key }
+	return &other
+}
+
+func newTransport(proxy func(*http.Request) (*url.URL, error)) *http.Transport {
 	return &http.Transport{
-		Proxy:               nil, // not from the environment: the key would go through it
+		Proxy:               proxy,
 		DialContext:         (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
 		TLSHandshakeTimeout: 5 * time.Second,
 		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},

@@ -32,7 +32,13 @@ type GuardParts struct {
 	// Refused is called when Portal refuses the Portal API Key, before anything is concluded from it: the key may have
 	// been replaced. When it returns, Key returns the one to use from now on.
 	Refused func()
+	// Succeed is called when Portal is known to refuse the key, before the fleet's mints pause: another may take over, which
+	// Key then returns.
+	Succeed func(ctx context.Context, refused session.Secret)
 }
+
+// mostKeys bounds how many keys one after the other a request is tried with.
+const mostKeys = 3
 
 // Guard wraps a [session.Portal] so that what is sure to be refused is not asked: a client that Portal just did not
 // know, and anything at all for a growing pause while it refuses the Portal API Key. Portal does not say how it answers
@@ -65,11 +71,17 @@ func (g *Guard) Mint(ctx context.Context, client session.ClientID, reason sessio
 	if err := g.judge.admit(ctx); err != nil {
 		return session.Token{}, err
 	}
-	token, err := g.mint(ctx, client, reason)
-	if refusal, ok := errors.AsType[*keyError](err); ok && g.judge.replaced(refusal) {
-		token, err = g.mint(ctx, client, reason)
+	var refusal *keyError
+	for range mostKeys {
+		token, err := g.mint(ctx, client, reason)
+		if !errors.As(err, &refusal) {
+			return token, g.learn(client, err)
+		}
+		if who := g.judge.blame(ctx, refusal); who != onOldKey {
+			return session.Token{}, g.judged(client, refusal, who)
+		}
 	}
-	return token, g.learn(ctx, client, err)
+	return session.Token{}, g.judged(client, refusal, onOldKey)
 }
 
 func (g *Guard) mint(ctx context.Context, client session.ClientID, reason session.Reason) (session.Token, error) {
@@ -86,11 +98,23 @@ func (g *Guard) Probe(ctx context.Context, token session.Token) error {
 	return g.parts.Next.Probe(ctx, token)
 }
 
-// Register implements [session.Portal]. A refusal is the key's, since there is no client yet.
+// Register implements [session.Portal]. A refusal is the key's, since there is no client yet: where another key took over,
+// nothing was made, and it is repeated.
 func (g *Guard) Register(ctx context.Context, registration session.Registration) (session.Token, error) {
 	if err := g.judge.admit(ctx); err != nil {
 		return session.Token{}, err
 	}
+	var refusal *keyError
+	for range mostKeys {
+		token, err := g.register(ctx, registration)
+		if !errors.As(err, &refusal) || g.judge.inUse(refusal) {
+			return token, err
+		}
+	}
+	return session.Token{}, fmt.Errorf("register: %w", refusal)
+}
+
+func (g *Guard) register(ctx context.Context, registration session.Registration) (session.Token, error) {
 	begun := g.judge.begin()
 	token, err := g.parts.Next.Register(ctx, registration)
 	if err == nil {
@@ -103,12 +127,8 @@ func (g *Guard) Register(ctx context.Context, registration session.Registration)
 }
 
 // learn remembers what a mint tells about its client, and returns what to tell the caller.
-func (g *Guard) learn(ctx context.Context, client session.ClientID, err error) error {
-	refusal, ok := errors.AsType[*keyError](err)
-	switch {
-	case ok:
-		return g.judged(ctx, client, refusal)
-	case errors.Is(err, session.ErrClientNotFound):
+func (g *Guard) learn(client session.ClientID, err error) error {
+	if errors.Is(err, session.ErrClientNotFound) {
 		g.remember(client, err, unknownFor)
 	}
 	return g.judge.named(err)
@@ -116,9 +136,9 @@ func (g *Guard) learn(ctx context.Context, client session.ClientID, err error) e
 
 // judged tells a client that is refused from a key that is. Of the client of a bad key nothing is remembered: it is to
 // be served as soon as the key is well.
-func (g *Guard) judged(ctx context.Context, client session.ClientID, refusal *keyError) error {
+func (g *Guard) judged(client session.ClientID, refusal *keyError, who blame) error {
 	err := fmt.Errorf("mint: %w", refusal)
-	switch g.judge.blame(ctx, refusal) {
+	switch who {
 	case onClient:
 		err = fmt.Errorf("mint: %w: it is refused, and the key is not", session.ErrClientNotFound)
 		g.remember(client, err, unknownFor)

@@ -64,6 +64,11 @@ type house struct {
 	key    atomic.Pointer[session.Secret]
 	// file holds the key that is found when the one in use is refused; nil is no other.
 	file atomic.Pointer[session.Secret]
+	// next is the key that takes over from one that is refused, if it is accepted; nil is none.
+	next atomic.Pointer[session.Secret]
+	// turnOver has a key that nobody accepts take over, each time another.
+	turnOver bool
+	succeeds int
 	// beforeCheck runs before each check of the key.
 	beforeCheck func()
 }
@@ -105,8 +110,24 @@ func newHouse(t *testing.T, options portaltest.Options, limit cache.Limit) *hous
 				h.key.Store(found)
 			}
 		},
+		Succeed: h.succeed,
 	})
 	return h
+}
+
+func (h *house) announce(key string) {
+	secret := session.NewSecret(key)
+	h.next.Store(&secret)
+}
+
+func (h *house) succeed(ctx context.Context, _ session.Secret) {
+	h.succeeds++
+	if h.turnOver {
+		h.use(fmt.Sprint("refused-key-", h.succeeds))
+	}
+	if next := h.next.Load(); next != nil && h.client.With(*next).CheckKey(ctx) == nil {
+		h.key.Store(next)
+	}
 }
 
 func (h *house) use(key string) {
@@ -580,19 +601,19 @@ func TestRefusalOfAReplacedKeyIsNotTheClients(t *testing.T) {
 		h := newHouse(t, portaltest.Options{APIKey: "fresh-key", AnyClient: true}, cache.Limit{})
 		h.use("old-key")
 		h.beforeCheck = func() { h.use("fresh-key") } // so that the check tells about another key
-		wantError(t, h.mint(t, alice), session.ErrPortalUnauthorized)
+		wantError(t, h.mint(t, alice), nil)
 		h.wantNoPause(t)
 	})
 }
 
-func TestRefusalOfAReplacedKeyPausesNobody(t *testing.T) {
+func TestMintWhoseKeyIsReplacedDuringTheCheckIsRepeatedAndPausesNobody(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, portaltest.Options{APIKey: "fresh-key", AnyClient: true}, cache.Limit{})
 		h.use("old-key")
 		h.sim.Inject(portaltest.List, portaltest.Fault{Latency: time.Second})
 		var group sync.WaitGroup
-		group.Go(func() { wantError(t, h.mint(t, alice), session.ErrPortalUnauthorized) })
+		group.Go(func() { wantError(t, h.mint(t, alice), nil) })
 		synctest.Wait()
 		h.replaceFile("fresh-key") // while the check with the old one is under way
 		group.Wait()
@@ -629,18 +650,102 @@ func TestRegistrationThatIsRefusedIsNotRepeatedAndPausesTheMints(t *testing.T) {
 	})
 }
 
-func TestRegistrationThatWasRefusedForAReplacedKeyIsNotRepeatedEither(t *testing.T) {
+// Portal made nothing of what it refused.
+func TestRegistrationThatWasRefusedForAReplacedKeyIsRepeatedWithTheOther(t *testing.T) {
+	t.Parallel()
+	for name, replace := range map[string]func(*house){
+		"found in its file":          func(h *house) { h.replaceFile("fresh-key") },
+		"the next, which takes over": func(h *house) { h.announce("fresh-key") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				h := newHouse(t, portaltest.Options{APIKey: "fresh-key"}, cache.Limit{})
+				h.use("old-key")
+				replace(h)
+				_, err := h.Register(t.Context(), session.Registration{})
+				wantError(t, err, nil)
+				if got := h.sim.Stats().Registrations; got != 1 {
+					t.Errorf("%d clients were made", got)
+				}
+				h.wantNoPause(t)
+			})
+		})
+	}
+}
+
+func TestRegistrationThatEveryKeyIsRefusedForEnds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, portaltest.Options{APIKey: "fresh-key"}, cache.Limit{})
 		h.use("old-key")
-		h.replaceFile("fresh-key")
+		h.turnOver = true
 		_, err := h.Register(t.Context(), session.Registration{})
 		wantError(t, err, session.ErrPortalUnauthorized)
-		h.wantArrivals(t, map[portaltest.Operation]int{portaltest.Register: 1})
+		h.wantArrivals(t, map[portaltest.Operation]int{portaltest.Register: 3})
+	})
+}
+
+func TestNextKeyTakesOverWithoutAPause(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, portaltest.Options{APIKey: "next-key", AnyClient: true}, cache.Limit{})
+		h.use("old-key")
+		h.announce("next-key")
+		began := time.Now()
+		wantError(t, h.mint(t, alice), nil)
+		if took := time.Since(began); took != 0 {
+			t.Errorf("took %s", took)
+		}
+		h.wantArrivals(t, map[portaltest.Operation]int{portaltest.Mint: 2, portaltest.List: 2})
 		h.wantNoPause(t)
-		_, err = h.Register(t.Context(), session.Registration{})
-		wantError(t, err, nil)
+	})
+}
+
+func TestNextKeyTakesOverForAllWhoAreRefusedAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, portaltest.Options{APIKey: "next-key", AnyClient: true}, cache.Limit{})
+		h.use("old-key")
+		h.announce("next-key")
+		var group sync.WaitGroup
+		for i := range 50 {
+			group.Go(func() { wantError(t, h.mint(t, session.ClientID(fmt.Sprint("client-", i))), nil) })
+		}
+		group.Wait()
+		if got := h.sim.Stats().Mints; got != 50 {
+			t.Errorf("%d tokens were minted for 50 clients", got)
+		}
+		h.wantNoPause(t)
+	})
+}
+
+func TestNextKeyThatIsRefusedTooDoesNotTakeOver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, portaltest.Options{APIKey: "neither", AnyClient: true}, cache.Limit{})
+		h.use("old-key")
+		h.announce("next-key")
+		wantError(t, h.mint(t, alice), session.ErrPortalUnauthorized)
+		if got := h.key.Load().Reveal(); got != "old-key" {
+			t.Errorf("the key in use is %s", got)
+		}
+		h.announce("neither") // the pause is there all the same
+		h.wantPause(t, time.Second)
+	})
+}
+
+func TestClientThatIsRefusedDoesNotMakeTheNextKeyTakeOver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, portaltest.Options{UnknownClientStatus: 401}, cache.Limit{})
+		h.announce("next-key")
+		h.succeeds = 0
+		wantError(t, h.mint(t, alice), session.ErrClientNotFound)
+		if got := h.key.Load().Reveal(); got != portaltest.DefaultKey || h.succeeds != 0 {
+			t.Errorf("the key in use is %s, after %d looks for another", got, h.succeeds)
+		}
+		h.wantNoPause(t)
 	})
 }
 

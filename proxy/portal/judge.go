@@ -44,6 +44,7 @@ const (
 	onNobody blame = iota // it is not known
 	onClient
 	onKey
+	onOldKey // another is in use by now
 )
 
 // begin returns the verdict that a request which is about to leave will be if it succeeds.
@@ -56,10 +57,16 @@ func (j *judge) acquit(begun verdict) {
 	}
 }
 
-// convict takes in a refusal that only the key can be the reason of. If no other has replaced it, the fleet's mints pause.
+// convict takes in a refusal that only the key can be the reason of. If no other replaces it, the fleet's mints pause. What
+// is known of the key counts once that is settled: nobody is told that the key is bad while another is about to take over.
 func (j *judge) convict(ctx context.Context, refused *keyError) {
+	replaced := j.replaced(refused)
+	if !replaced {
+		j.parts.Succeed(ctx, refused.key)
+		replaced = !j.inUse(refused)
+	}
 	j.learn(verdict{key: refused.key, sent: refused.sent, until: time.Now().Add(badFor)})
-	if !j.replaced(refused) {
+	if !replaced {
 		j.parts.Budget.Bar(ctx, session.ClassMint)
 	}
 }
@@ -76,11 +83,17 @@ func (j *judge) learn(v verdict) {
 // replaced looks for another key, and reports whether the one that was refused is no longer in use.
 func (j *judge) replaced(refused *keyError) bool {
 	j.parts.Refused()
-	return !j.parts.Key().Equal(refused.key)
+	return !j.inUse(refused)
 }
+
+// inUse reports whether the key that was refused is the one in use.
+func (j *judge) inUse(refused *keyError) bool { return j.parts.Key().Equal(refused.key) }
 
 // blame returns whose fault the refusal is, of a request that may have been refused for its client.
 func (j *judge) blame(ctx context.Context, refused *keyError) blame {
+	if j.replaced(refused) {
+		return onOldKey
+	}
 	for range 2 { // the check that is shared may have left before the request did
 		if who := j.known(refused); who != onNobody {
 			return who
@@ -96,6 +109,8 @@ func (j *judge) known(refused *keyError) blame {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	switch {
+	case !j.inUse(refused):
+		return onOldKey
 	case !j.last.key.Equal(refused.key):
 		return onNobody
 	case j.last.accepted && !j.last.sent.Before(refused.sent):

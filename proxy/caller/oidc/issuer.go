@@ -39,8 +39,8 @@ var everyAlgorithm = []jose.SignatureAlgorithm{
 	jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512, jose.ES256, jose.ES384, jose.ES512, jose.EdDSA,
 }
 
-// check returns all mistakes in the settings of issuers.
-func check(issuers []Issuer) error {
+// Check returns all mistakes in the settings of issuers. None of them is asked for anything.
+func Check(issuers []Issuer) error {
 	var mistakes []error
 	names, urls := map[string]bool{}, map[string]bool{}
 	for _, i := range issuers {

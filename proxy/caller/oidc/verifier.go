@@ -52,7 +52,7 @@ type Verifier struct {
 // New returns a Verifier made of parts, or all mistakes in them. It doesn't wait for an issuer: the keys are fetched in
 // the background, from now until [Verifier.Close].
 func New(parts Parts) (*Verifier, error) {
-	if err := check(parts.Issuers); err != nil {
+	if err := Check(parts.Issuers); err != nil {
 		return nil, err
 	}
 	ctx, stop := context.WithCancel(context.Background()) //nolint:forbidigo // no caller: it lasts until Close

@@ -1,0 +1,56 @@
+package cache
+
+import (
+	"context"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// anew is a hook that has a command tried once more when Redis refused the login, and there is another by then. It was not
+// carried out: the connection that it needs was never open to it.
+type anew struct{ access *Access }
+
+type insideAnew struct{}
+
+// DialHook implements [redis.Hook].
+func (anew) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+// ProcessHook implements [redis.Hook].
+func (h anew) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		return h.try(ctx, func(ctx context.Context) error { return next(ctx, cmd) }, cmd)
+	}
+}
+
+// ProcessPipelineHook implements [redis.Hook].
+func (h anew) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		return h.try(ctx, func(ctx context.Context) error { return next(ctx, cmds) }, cmds...)
+	}
+}
+
+// try runs the command, and once more if need be. The greeting on a connection comes by here too, inside the command that
+// needs the connection, and holds the login that was refused.
+func (h anew) try(ctx context.Context, run func(context.Context) error, cmds ...redis.Cmder) error {
+	if ctx.Value(insideAnew{}) != nil {
+		return run(ctx)
+	}
+	ctx = context.WithValue(ctx, insideAnew{}, true)
+	before := h.access.now()
+	err := run(ctx)
+	if !redis.IsAuthError(err) {
+		return err
+	}
+	h.access.Refused()
+	if now := h.access.now(); now.equal(before) {
+		return err
+	}
+	for _, cmd := range cmds {
+		cmd.SetErr(nil)
+	}
+	return run(ctx)
+}
+
+func (l login) equal(other login) bool {
+	return l.username.Equal(other.username) && l.password.Equal(other.password)
+}
