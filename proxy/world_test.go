@@ -61,7 +61,9 @@ type world struct {
 	store  *counted
 	meter  *meter
 	log    *logbook
+	audit  *audit
 	broker *session.Broker
+	api    *proxy.Server
 	server *httptest.Server
 	// close ends everything and waits for it; the end of the test does it, too.
 	close func()
@@ -73,12 +75,14 @@ type world struct {
 // setup is what a test may change before the world begins.
 type setup struct {
 	session.Parts
-	paths portal.Paths
+	paths    portal.Paths
+	inFlight int
+	audit    *audit
 }
 
 func newWorld(t *testing.T, changes ...func(*setup)) *world {
 	t.Helper()
-	w := &world{t: t, clock: &clock{at: epoch()}, meter: &meter{over: make(chan counts, 1000)}, log: &logbook{}}
+	w := &world{t: t, clock: &clock{at: epoch()}, meter: &meter{over: make(chan counts, 1000)}, log: &logbook{}, audit: &audit{}}
 	w.sim = portaltest.New(portaltest.Options{Now: w.clock.now})
 	w.sim.AddClient(alice)
 	w.tap = newTap(w.sim)
@@ -90,6 +94,7 @@ func newWorld(t *testing.T, changes ...func(*setup)) *world {
 			Now: w.clock.now, Sent: w.clock.now, Log: slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		},
 		paths: portal.V1,
+		audit: w.audit,
 	}
 	for _, change := range changes {
 		change(&s)
@@ -104,7 +109,10 @@ func newWorld(t *testing.T, changes ...func(*setup)) *world {
 	w.store = &counted{Store: s.Store, Registry: s.Registry}
 	s.Store, s.Registry = w.store, w.store
 	w.broker = session.NewBroker(s.Parts)
-	w.server = httptest.NewUnstartedServer(proxy.New(proxy.Parts{Broker: w.broker, Lifetime: s.Lifetime, Meter: w.meter, Now: s.Now, Log: s.Log}))
+	w.api = proxy.New(proxy.Parts{
+		Broker: w.broker, Lifetime: s.Lifetime, Meter: w.meter, Now: s.Now, Log: s.Log, MaxInFlight: s.inFlight, Audit: s.audit,
+	})
+	w.server = httptest.NewUnstartedServer(w.api)
 	w.server.Config.MaxHeaderBytes = 16 << 10 // as served
 	w.server.Config.ErrorLog = slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug)
 	w.server.Start()
@@ -120,6 +128,7 @@ func newWorld(t *testing.T, changes ...func(*setup)) *world {
 		w.close()
 		w.checkSecrets()
 		w.checkMeter()
+		w.checkAudit()
 	})
 	return w
 }
