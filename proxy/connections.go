@@ -1,8 +1,10 @@
 package proxy
 
 import (
+	"bytes"
 	"container/list"
 	"context"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -70,11 +72,28 @@ func (c *Connections) Guard(server *http.Server) {
 	}
 	server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if one, ok := r.Context().Value(connectionKey{}).(*connection); ok {
+			arrive(r)
 			c.busy(one)
 			defer c.rest(one)
 		}
 		handler.ServeHTTP(w, r)
 	})
+}
+
+// arrive reads the body, so that whoever sends it slowly holds a connection and nothing else. What is wrong with it comes
+// up again where it is read.
+func arrive(r *http.Request) {
+	if r.ContentLength == 0 || r.ContentLength > maxBody {
+		return // which is refused unread
+	}
+	var body bytes.Buffer
+	_, _ = io.CopyN(&body, r.Body, maxBody+1)
+	r.Body = arrived{io.MultiReader(&body, r.Body), r.Body}
+}
+
+type arrived struct {
+	io.Reader
+	io.Closer
 }
 
 func (c *Connections) add(conn net.Conn) *connection {

@@ -1,10 +1,13 @@
 package proxy_test
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -255,5 +258,50 @@ func TestHooksThatAServerHasStay(t *testing.T) {
 	text := make([]byte, 15)
 	if _, err := io.ReadFull(v, text); err != nil || string(text) != "HTTP/1.1 200 OK" || states.Load() == 0 {
 		t.Errorf("answered %q, %v, after %d states", text, err, states.Load())
+	}
+}
+
+func TestABodyThatIsStillComingIsNoRequestYet(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, 1)
+	slow := h.visit(here)
+	if _, err := io.WriteString(slow, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n123"); err != nil {
+		t.Fatal(err)
+	}
+	if other := h.visit(here); !other.isOpen() {
+		t.Error("a body that does not come holds the port")
+	}
+	h.wantDropped(1)
+}
+
+func TestAGuardedHandlerReadsTheBodyAsItWasSent(t *testing.T) {
+	t.Parallel()
+	for name, size := range map[string]int{"none": 0, "one byte": 1, "the most": 64 << 10, "one more": 64<<10 + 1, "far more": 1 << 20} {
+		for _, length := range []string{"told", "chunked"} {
+			t.Run(name+", its length "+length, func(t *testing.T) {
+				t.Parallel()
+				server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					n, err := io.Copy(io.Discard, r.Body)
+					_, _ = fmt.Fprintf(w, "%d %v", n, err)
+				})}
+				proxy.NewConnections(1, func() {}).Guard(server)
+				ts := httptest.NewUnstartedServer(nil)
+				ts.Config = server
+				ts.Start()
+				t.Cleanup(ts.Close)
+				var body io.Reader = bytes.NewReader(make([]byte, size))
+				if length == "chunked" {
+					body = io.MultiReader(body) // which hides its length
+				}
+				answer, err := ts.Client().Post(ts.URL, "", body)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer func() { _ = answer.Body.Close() }()
+				if got, _ := io.ReadAll(answer.Body); string(got) != fmt.Sprintf("%d <nil>", size) {
+					t.Errorf("read %q, want all %d bytes", got, size)
+				}
+			})
+		}
 	}
 }

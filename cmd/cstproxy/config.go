@@ -41,6 +41,14 @@ type Config struct {
 	MemoryTTL     time.Duration `env:"CSTPROXY_MEMORY_TTL" envDefault:"30s" usage:"how long a token is served from memory without looking into Redis; 0 looks each time" allowed:"a Go duration of 0 or more, such as 30s"`
 	MemoryEntries int           `env:"CSTPROXY_MEMORY_ENTRIES" envDefault:"100000" usage:"most tokens that this process keeps in memory" allowed:"a whole number from 1 to 2147483647"`
 
+	MaxConnections int `env:"CSTPROXY_MAX_CONNECTIONS" envDefault:"10000" usage:"most connections to the data API; one more drops the one that is longest without a request" allowed:"a whole number from 4 to 1000000"`
+	MaxInFlight    int `env:"CSTPROXY_MAX_IN_FLIGHT" envDefault:"5000" usage:"most requests to the data API at once; at most CSTPROXY_MAX_CONNECTIONS; unless set, at most half of it" allowed:"a whole number of 2 or more"`
+	MaxWaiting     int `env:"CSTPROXY_MAX_WAITING" envDefault:"4000" usage:"most of them that wait for Portal; less than CSTPROXY_MAX_IN_FLIGHT; unless set, at most four fifths of it" allowed:"a whole number of 1 or more"`
+	MaxAtPortal    int `env:"CSTPROXY_MAX_AT_PORTAL" envDefault:"500" usage:"most mints, refreshes and registrations under way at Portal or waiting for their turn" allowed:"a whole number from 1 to 1000000"`
+
+	Audit       auditTarget `env:"CSTPROXY_AUDIT" envDefault:"off" usage:"where a line of audit goes for every request and every token: log is standard error" allowed:"off, log or file:/path"`
+	AuditStrict bool        `env:"CSTPROXY_AUDIT_STRICT" envDefault:"false" oneof:"true false" usage:"hand no token out whose line of audit can't be written"`
+
 	LogLevel  logLevel  `env:"CSTPROXY_LOG_LEVEL" envDefault:"info" oneof:"debug info warn error" usage:"least level that is logged"`
 	LogFormat logFormat `env:"CSTPROXY_LOG_FORMAT" envDefault:"json" oneof:"json text" usage:"form of a log line"`
 }

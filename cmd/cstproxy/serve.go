@@ -8,8 +8,11 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/urfave/cli/v3"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/cstproxy/cstproxy/proxy"
 )
 
 const (
@@ -26,7 +29,9 @@ func (p process) serve() *cli.Command {
 		Flags:        settingFlags(),
 		OnUsageError: wrongUsage(),
 		Action: p.configured(func(ctx context.Context, config Config) error {
-			a, err := wire(config, newLog(config, p.err), p.clock)
+			around := surroundings{local: p.clock, err: p.err, log: newLog(config, p.err)}
+			limitMemory(ctx, memlimit.FromCgroup, around.log)
+			a, err := wire(config, around)
 			if err != nil {
 				return err
 			}
@@ -51,10 +56,13 @@ func (a *application) serve(ctx context.Context) error {
 		return fmt.Errorf("listen for the admin port: %w", err)
 	}
 	servers := &servers{data: a.server(a.data), admin: a.server(a.admin)}
+	a.bound(servers.data, portData, connections(ctx, a.config.MaxConnections, a.log))
+	a.bound(servers.admin, portAdmin, adminConnections)
 	group, running := errgroup.WithContext(ctx)
 	group.Go(func() error { return until(servers.data.Serve(data)) })
 	group.Go(func() error { return until(servers.admin.Serve(admin)) })
 	group.Go(func() error { a.store.run(background); return nil })
+	group.Go(func() error { a.audit.follow(background); return nil })
 	group.Go(func() error { <-running.Done(); defer stop(); return a.drain(context.WithoutCancel(ctx), servers) })
 	a.health.Started()
 	a.log.InfoContext(ctx, "serving", "version", build().Version, "listen", data.Addr().String(),
@@ -83,6 +91,22 @@ func (a *application) server(handler http.Handler) *http.Server {
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
 	}
+}
+
+// The ports, as those who count name them.
+const (
+	portData  = "data"
+	portAdmin = "admin"
+
+	// adminConnections are more than probes and scrapers make, and none of them the data API's.
+	adminConnections = 128
+)
+
+func ports() []string { return []string{portData, portAdmin} }
+
+// bound keeps a server to so many connections.
+func (a *application) bound(server *http.Server, port string, most int) {
+	proxy.NewConnections(most, func() { a.metrics.Dropped(port) }).Guard(server)
 }
 
 // until makes a server's ordinary end no error.
@@ -117,6 +141,7 @@ func (a *application) drain(ctx context.Context, servers *servers) error {
 
 func (a *application) close() {
 	a.portal.Close()
+	a.audit.close()
 	if err := a.store.close(); err != nil {
 		a.log.Warn("store not closed", "error", err)
 	}

@@ -49,6 +49,12 @@ func TestSettingsAreThoseOfTheManual(t *testing.T) {
 		{"CSTPROXY_KEY_PREFIX", "key-prefix", "cstproxy"},
 		{"CSTPROXY_MEMORY_TTL", "memory-ttl", "30s"},
 		{"CSTPROXY_MEMORY_ENTRIES", "memory-entries", "100000"},
+		{"CSTPROXY_MAX_CONNECTIONS", "max-connections", "10000"},
+		{"CSTPROXY_MAX_IN_FLIGHT", "max-in-flight", "5000"},
+		{"CSTPROXY_MAX_WAITING", "max-waiting", "4000"},
+		{"CSTPROXY_MAX_AT_PORTAL", "max-at-portal", "500"},
+		{"CSTPROXY_AUDIT", "audit", "off"},
+		{"CSTPROXY_AUDIT_STRICT", "audit-strict", "false"},
 		{"CSTPROXY_LOG_LEVEL", "log-level", "info"},
 		{"CSTPROXY_LOG_FORMAT", "log-format", "json"},
 	}
