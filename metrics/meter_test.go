@@ -1,6 +1,7 @@
 package metrics_test
 
 import (
+	"io"
 	"fmt"
 	"net/http"
 	"strings"
@@ -189,5 +190,26 @@ func BenchmarkRequest(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		m.Began()("/v1/clients/:clientId/token", http.MethodGet, http.StatusOK)
+	}
+}
+
+func TestShedDroppedAndAudited(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		do   func(m *metrics.Metrics)
+		want map[string]float64
+	}{
+		"a mint turned away":        {func(m *metrics.Metrics) { m.Shed("mint") }, map[string]float64{`requests_shed_total{work="mint"}`: 1}},
+		"work that is not listed":   {func(m *metrics.Metrics) { m.Shed("alice") }, map[string]float64{}},
+		"a connection dropped":      {func(m *metrics.Metrics) { m.Dropped("data") }, map[string]float64{`connections_dropped_total{port="data"}`: 1}},
+		"a port that is not listed": {func(m *metrics.Metrics) { m.Dropped("8080") }, map[string]float64{}},
+		"a line of audit":           {func(m *metrics.Metrics) { m.Audited(nil) }, map[string]float64{`audit_lines_total{outcome="written"}`: 1}},
+		"a line that is lost":       {func(m *metrics.Metrics) { m.Audited(io.ErrShortWrite) }, map[string]float64{`audit_lines_total{outcome="failed"}`: 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := started()
+			wantChanges(t, m, func() { c.do(m) }, c.want)
+		})
 	}
 }

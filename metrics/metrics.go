@@ -23,6 +23,8 @@ type Parts struct {
 	Version, Revision string
 	// Codes lists every code that [Metrics.Refused] is told; "internal" need not be among them.
 	Codes []string
+	// Sheds lists everything that [Metrics.Shed] is told, Ports that [Metrics.Dropped] is.
+	Sheds, Ports []string
 }
 
 // Metrics holds every series. It is safe for concurrent use.
@@ -33,6 +35,9 @@ type Metrics struct {
 	refused   counters[string]
 	minted    counters[session.Reason]
 	collapsed counters[session.Scope]
+	shed      counters[string]
+	dropped   counters[string]
+	audited   counters[string]
 	expired   prometheus.Counter
 	remaining prometheus.Observer
 
@@ -67,6 +72,12 @@ func New(parts Parts) *Metrics {
 			"Tokens that Portal made for clients it knew.", "reason"), session.Reasons()...),
 		collapsed: known(in.counter("cstproxy_requests_collapsed_total",
 			"Requests that shared another's request to Portal.", "scope"), session.Scopes()...),
+		shed: known(in.counter("cstproxy_requests_shed_total",
+			"Requests turned away for want of room, by what they were for.", "work"), parts.Sheds...),
+		dropped: known(in.counter("cstproxy_connections_dropped_total",
+			"Connections dropped because there was one too many.", "port"), parts.Ports...),
+		audited: known(in.counter("cstproxy_audit_lines_total",
+			"Lines of audit, by what became of them.", "outcome"), written, lost),
 		expired:   in.counter("cstproxy_expired_tokens_served_total", "Tokens handed out with no life left; must stay 0.").WithLabelValues(),
 		remaining: in.histogram("cstproxy_token_remaining_seconds", "Life left in tokens at hand-out.", lives).WithLabelValues(),
 
@@ -119,6 +130,8 @@ func (m *Metrics) start() {
 const (
 	internal = "internal" // the code of everything that has none
 	other    = "other"    // what isn't in a closed set
+	written  = "written"  // a line of audit
+	lost     = "failed"   // one that could not be
 )
 
 var (

@@ -33,6 +33,8 @@ func parts() metrics.Parts {
 			"token_mismatch", "body_too_large", "portal_rate_limited", "portal_unavailable", "portal_timeout",
 			"portal_unauthorized", "portal_bad_response", "store_unavailable", "shutting_down", "internal",
 		},
+		Sheds: []string{"request", "refresh", "mint", "register"},
+		Ports: []string{"data", "admin"},
 	}
 }
 

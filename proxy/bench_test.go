@@ -21,6 +21,7 @@ type silent struct{}
 func (silent) Began() func(route, method string, status int) { return func(string, string, int) {} }
 func (silent) Granted(session.Grant, time.Duration)          {}
 func (silent) Refused(string)                                {}
+func (silent) Shed(string)                                   {}
 
 // sink is a http.ResponseWriter that keeps nothing but the status.
 type sink struct {

@@ -126,6 +126,7 @@ type meter struct {
 	granted  []session.Grant
 	left     []time.Duration
 	refused  []string
+	shed     []string
 }
 
 func (m *meter) Began() func(route, method string, status int) {
@@ -154,6 +155,12 @@ func (m *meter) Refused(code string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.refused = append(m.refused, code)
+}
+
+func (m *meter) Shed(work string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.shed = append(m.shed, work)
 }
 
 // logbook is a log that may be written and read at once.

@@ -24,6 +24,9 @@ var (
 // closed no more than the sending side.
 const statusClientGone = 499
 
+// codeOverloaded is that of the one problem which is not logged line by line.
+const codeOverloaded = "overloaded"
+
 // problem is what a caller learns of an error.
 type problem struct {
 	err    error
@@ -53,6 +56,8 @@ var problems = []problem{
 	{err: session.ErrPortalBadResponse, status: http.StatusBadGateway, code: "portal_bad_response", title: "Portal's answer can't be used"},
 	{err: session.ErrPortalUnavailable, status: http.StatusServiceUnavailable, code: "portal_unavailable", title: "Portal is unavailable", retry: time.Second},
 	{err: session.ErrStoreUnavailable, status: http.StatusServiceUnavailable, code: "store_unavailable", title: "The token store is unavailable", retry: 2 * time.Second},
+	{err: session.ErrOverloaded, status: http.StatusServiceUnavailable, code: codeOverloaded, title: "Too much to do", retry: time.Second},
+	{err: errAuditUnavailable, status: http.StatusServiceUnavailable, code: "audit_unavailable", title: "The audit can't be written", retry: time.Second},
 	{err: session.ErrShuttingDown, status: http.StatusServiceUnavailable, code: "shutting_down", title: "Shutting down", retry: time.Second},
 	{err: errRouteNotFound, status: http.StatusNotFound, code: "route_not_found", title: "No such route"},
 	{err: errMethodNotAllowed, status: http.StatusMethodNotAllowed, code: "method_not_allowed", title: "Method not allowed"},
@@ -127,6 +132,7 @@ func (s *Server) fail(err error, c echo.Context) {
 		return
 	}
 	if errors.Is(err, context.Canceled) && c.Request().Context().Err() != nil {
+		s.recordRefusal(c, statusClientGone, "client_gone")
 		c.Response().WriteHeader(statusClientGone) // or net/http would say 200
 		return
 	}
@@ -134,6 +140,7 @@ func (s *Server) fail(err error, c echo.Context) {
 	p := explain(err)
 	s.parts.Meter.Refused(p.code)
 	s.log(c, p, err)
+	s.recordRefusal(c, p.status, p.code)
 	if wait := p.wait(err); wait > 0 {
 		c.Response().Header().Set("Retry-After", strconv.Itoa(wait))
 	}
@@ -174,6 +181,8 @@ func domestic(err error) error {
 func (s *Server) log(c echo.Context, p problem, err error) {
 	ctx, args := c.Request().Context(), []any{"code", p.code, "route", c.Path(), "request_id", requestID(c), "error", err}
 	switch {
+	case p.code == codeOverloaded:
+		s.shed(c, err)
 	case p.status < http.StatusInternalServerError:
 		s.parts.Log.DebugContext(ctx, "refused", args...)
 	case p.retry > 0:

@@ -62,6 +62,8 @@ var promises = map[string]promise{
 	"portal_rate_limited":    {503, true},
 	"portal_unavailable":     {503, true},
 	"store_unavailable":      {503, true},
+	"overloaded":             {503, true},
+	"audit_unavailable":      {503, true},
 	"shutting_down":          {503, true},
 	"portal_timeout":         {504, true},
 }
@@ -160,6 +162,14 @@ func causes() map[string]cause {
 		"portal_bad_response": {nil, portalFails(portaltest.Fault{Kind: portaltest.Garbage})},
 		"portal_unavailable":  {nil, portalAnswers(503)},
 		"store_unavailable":   {storeSays(sessiontest.ErrStoreDown), fetchAlice},
+		"overloaded": {func(s *setup) { s.Limits.Flights = 1 }, func(w *world) answer {
+			defer w.occupy()()
+			return w.get("/v1/clients/bob/token", testID)
+		}},
+		"audit_unavailable": {nil, func(w *world) answer {
+			w.audit.fail(errors.New("no space left on device"))
+			return fetchAlice(w)
+		}},
 		"shutting_down": {nil, func(w *world) answer {
 			w.broker.Close(w.t.Context())
 			return fetchAlice(w)

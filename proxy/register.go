@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"fmt"
-	"net/http"
 
 	"github.com/labstack/echo/v4"
 
@@ -19,12 +18,9 @@ func (s *Server) registering(status int) echo.HandlerFunc {
 		if err != nil {
 			return err
 		}
-		grant, err := s.parts.Broker.Register(c.Request().Context(), registration)
+		grant, err := s.parts.Broker.Register(s.asked(c), registration)
 		if err != nil {
 			return err
-		}
-		if status == http.StatusCreated {
-			c.Response().Header().Set(echo.HeaderLocation, "/v1/clients/"+string(grant.Token.Client))
 		}
 		return s.answer(c, status, grant)
 	}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -29,9 +30,11 @@ type Meter interface {
 	Granted(grant session.Grant, left time.Duration)
 	// Refused counts an error answer by its code.
 	Refused(code string)
+	// Shed counts a request turned away for want of room, by what it was for: one of [Sheds].
+	Shed(work string)
 }
 
-// Parts is what a [Server] is made of. Every field is required.
+// Parts is what a [Server] is made of. Every field is required but the last two.
 type Parts struct {
 	Callers  Callers
 	Broker   *session.Broker
@@ -40,6 +43,10 @@ type Parts struct {
 	// Now is the Broker's clock.
 	Now func() time.Time
 	Log *slog.Logger
+	// MaxInFlight is the most requests at once; 0 is no limit.
+	MaxInFlight int
+	// Audit has a line for every request; nil keeps none.
+	Audit Auditor
 }
 
 // Server is the data API, an [http.Handler].
@@ -48,13 +55,18 @@ type Server struct {
 	echo  *echo.Echo
 	// routes :: path as registered -> known
 	routes map[string]bool
+
+	inFlight atomic.Int64
+	shedding seldom
+	// mute: the last line of the audit could not be written.
+	mute atomic.Bool
 }
 
 // New returns a Server made of parts.
 func New(parts Parts) *Server {
 	s := &Server{parts: parts, echo: echo.New(), routes: map[string]bool{}}
 	s.echo.HTTPErrorHandler = s.fail
-	s.echo.Use(s.observe, recoverer(parts.Log), identify, neverStore, s.authenticate, limitBody)
+	s.echo.Use(s.observe, recoverer(parts.Log), identify, neverStore, s.admit, s.audible, s.authenticate, limitBody)
 	s.route()
 	for _, r := range s.echo.Routes() {
 		s.routes[r.Path] = true

@@ -21,7 +21,10 @@ func (s *Server) token(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	grant, err := s.parts.Broker.Grant(c.Request().Context(), ask)
+	if !ask.Need.Rejected.IsZero() {
+		c.Set(keyRejected, ask.Need.Rejected)
+	}
+	grant, err := s.parts.Broker.Grant(s.asked(c), ask)
 	if err != nil {
 		return err
 	}
@@ -41,7 +44,11 @@ func (s *Server) forget(c echo.Context) error {
 	if err := s.parts.Broker.Forget(c.Request().Context(), client, ids...); err != nil {
 		return err
 	}
-	return c.NoContent(http.StatusNoContent)
+	o := outcome{event: EventForgotten, status: http.StatusNoContent, client: client}
+	if len(ids) == 1 {
+		o.token = ids[0]
+	}
+	return s.reply(c, o)
 }
 
 // activity records that the backend saw the client use its token.
@@ -65,7 +72,7 @@ func (s *Server) activity(c echo.Context) error {
 	if err := s.parts.Broker.NoteActivity(c.Request().Context(), client, id); err != nil {
 		return err
 	}
-	return c.NoContent(http.StatusNoContent)
+	return s.reply(c, outcome{event: EventNoted, status: http.StatusNoContent, client: client, token: id})
 }
 
 // inspect answers with what is known about the client's token, without the token.
@@ -78,15 +85,29 @@ func (s *Server) inspect(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return c.JSON(http.StatusOK, s.statusDocument(client, status))
+	o := outcome{event: EventInspected, status: http.StatusOK, body: s.statusDocument(client, status), client: client}
+	if status.Live {
+		o.token = status.Token.ID
+	}
+	return s.reply(c, o)
 }
 
 // answer hands a granted token out. The life left is computed here, at the moment of serving.
-func (s *Server) answer(c echo.Context, code int, grant session.Grant) error {
+func (s *Server) answer(c echo.Context, status int, grant session.Grant) error {
 	now := s.parts.Now()
 	document := s.tokenDocument(grant, now)
+	o := outcome{
+		event: EventGranted, status: status, body: document, client: grant.Token.Client, token: grant.Token.ID,
+		decision: string(grant.Source), reason: grant.Reason,
+	}
+	if err := s.record(c, o); err != nil {
+		return err
+	}
 	c.Response().Header().Set("Cache-Status", cacheStatus(grant, document.ExpiresIn))
-	if err := c.JSON(code, document); err != nil {
+	if status == http.StatusCreated {
+		c.Response().Header().Set(echo.HeaderLocation, "/v1/clients/"+string(grant.Token.Client))
+	}
+	if err := send(c, o); err != nil {
 		return err
 	}
 	s.parts.Meter.Granted(grant, s.parts.Lifetime.ExpiresAt(grant.Token).Sub(now))

@@ -60,6 +60,7 @@ func TestRequestThatIsCutOffIsCountedOut(t *testing.T) {
 	if said, err := io.ReadAll(conn); len(said) != 0 {
 		t.Errorf("answered %q, %v", said, err)
 	} // that it was counted out, every world checks
+	w.audit.told++ // there is no answer, so there is no line
 }
 
 func (w *world) fetchFails(code string) {

@@ -62,7 +62,9 @@ type world struct {
 	store  *counted
 	meter  *meter
 	log    *logbook
+	audit  *audit
 	broker *session.Broker
+	api    *proxy.Server
 	server *httptest.Server
 	// key is the header line by which the callers file of [admitting] knows its caller.
 	key string
@@ -76,14 +78,16 @@ type world struct {
 // setup is what a test may change before the world begins.
 type setup struct {
 	session.Parts
-	paths   portal.Paths
-	callers proxy.Callers
-	key     string
+	paths    portal.Paths
+	callers  proxy.Callers
+	key      string
+	inFlight int
+	audit    *audit
 }
 
 func newWorld(t *testing.T, changes ...func(*setup)) *world {
 	t.Helper()
-	w := &world{t: t, clock: &clock{at: epoch()}, meter: &meter{over: make(chan counts, 1000)}, log: &logbook{}}
+	w := &world{t: t, clock: &clock{at: epoch()}, meter: &meter{over: make(chan counts, 1000)}, log: &logbook{}, audit: &audit{}}
 	w.sim = portaltest.New(portaltest.Options{Now: w.clock.now})
 	w.sim.AddClient(alice)
 	w.tap = newTap(w.sim)
@@ -96,6 +100,7 @@ func newWorld(t *testing.T, changes ...func(*setup)) *world {
 		},
 		paths:   portal.V1,
 		callers: caller.Anonymous{},
+		audit:   w.audit,
 	}
 	for _, change := range changes {
 		change(&s)
@@ -111,7 +116,10 @@ func newWorld(t *testing.T, changes ...func(*setup)) *world {
 	w.store = &counted{Store: s.Store, Registry: s.Registry}
 	s.Store, s.Registry = w.store, w.store
 	w.broker = session.NewBroker(s.Parts)
-	w.server = httptest.NewUnstartedServer(proxy.New(proxy.Parts{Callers: s.callers, Broker: w.broker, Lifetime: s.Lifetime, Meter: w.meter, Now: s.Now, Log: s.Log}))
+	w.api = proxy.New(proxy.Parts{
+		Callers: s.callers, Broker: w.broker, Lifetime: s.Lifetime, Meter: w.meter, Now: s.Now, Log: s.Log, MaxInFlight: s.inFlight, Audit: s.audit,
+	})
+	w.server = httptest.NewUnstartedServer(w.api)
 	w.server.Config.MaxHeaderBytes = 16 << 10 // as served
 	w.server.Config.ErrorLog = slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug)
 	w.server.Start()
@@ -127,6 +135,7 @@ func newWorld(t *testing.T, changes ...func(*setup)) *world {
 		w.close()
 		w.checkSecrets()
 		w.checkMeter()
+		w.checkAudit()
 	})
 	return w
 }

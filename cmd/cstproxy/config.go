@@ -63,6 +63,14 @@ type Config struct {
 	AdminTLSCertFile string `env:"CSTPROXY_ADMIN_TLS_CERT_FILE" public:"true" usage:"PEM file of the admin port's certificate; with it the admin port speaks TLS" allowed:"the path of a file to read"`
 	AdminTLSKeyFile  string `env:"CSTPROXY_ADMIN_TLS_KEY_FILE" usage:"PEM file of that certificate's key" allowed:"the path of a file to read"`
 
+	MaxConnections int `env:"CSTPROXY_MAX_CONNECTIONS" envDefault:"10000" usage:"most connections to the data API; one more drops the one that is longest without a request" allowed:"a whole number from 4 to 1000000"`
+	MaxInFlight    int `env:"CSTPROXY_MAX_IN_FLIGHT" envDefault:"5000" usage:"most requests to the data API at once; at most CSTPROXY_MAX_CONNECTIONS; unless set, at most half of it" allowed:"a whole number of 2 or more"`
+	MaxWaiting     int `env:"CSTPROXY_MAX_WAITING" envDefault:"4000" usage:"most of them that wait for Portal; less than CSTPROXY_MAX_IN_FLIGHT; unless set, at most four fifths of it" allowed:"a whole number of 1 or more"`
+	MaxAtPortal    int `env:"CSTPROXY_MAX_AT_PORTAL" envDefault:"500" usage:"most mints, refreshes and registrations under way at Portal or waiting for their turn" allowed:"a whole number from 1 to 1000000"`
+
+	Audit       auditTarget `env:"CSTPROXY_AUDIT" envDefault:"off" usage:"where a line of audit goes for every request and every token: log is standard error" allowed:"off, log or file:/path"`
+	AuditStrict bool        `env:"CSTPROXY_AUDIT_STRICT" envDefault:"false" oneof:"true false" usage:"hand no token out whose line of audit can't be written"`
+
 	LogLevel  logLevel  `env:"CSTPROXY_LOG_LEVEL" envDefault:"info" oneof:"debug info warn error" usage:"least level that is logged"`
 	LogFormat logFormat `env:"CSTPROXY_LOG_FORMAT" envDefault:"json" oneof:"json text" usage:"form of a log line"`
 }

@@ -9,6 +9,9 @@ import (
 // maxPortalTimeout is past what any caller waits for a token.
 const maxPortalTimeout = time.Minute
 
+// mostPlaces is past what one machine can hold open.
+const mostPlaces = 1_000_000
+
 // keyPrefixes leaves out braces, which would choose the slot of a key in a Redis Cluster.
 var keyPrefixes = regexp.MustCompile(`\A[A-Za-z0-9_.:-]{1,64}\z`)
 
@@ -34,6 +37,10 @@ func bounds() []bound {
 		of("CSTPROXY_KEY_PREFIX", func(c Config) bool { return keyPrefixes.MatchString(c.KeyPrefix) }),
 		of("CSTPROXY_MEMORY_TTL", func(c Config) bool { return c.MemoryTTL >= 0 }),
 		of("CSTPROXY_MEMORY_ENTRIES", func(c Config) bool { return c.MemoryEntries >= 1 }),
+		of("CSTPROXY_MAX_CONNECTIONS", func(c Config) bool { return c.MaxConnections >= 4 && c.MaxConnections <= mostPlaces }),
+		of("CSTPROXY_MAX_IN_FLIGHT", func(c Config) bool { return c.MaxInFlight >= 2 }),
+		of("CSTPROXY_MAX_WAITING", func(c Config) bool { return c.MaxWaiting >= 1 }),
+		of("CSTPROXY_MAX_AT_PORTAL", func(c Config) bool { return c.MaxAtPortal >= 1 && c.MaxAtPortal <= mostPlaces }),
 	}
 }
 
@@ -64,6 +71,21 @@ func relations() []bound {
 			of:    []string{"CSTPROXY_MIN_TTL", "CSTPROXY_IDLE_TTL", "CSTPROXY_SAFETY_MARGIN"},
 			want:  "at most %s less %s",
 			holds: func(c Config) bool { return c.MinTTL <= c.IdleTTL-c.SafetyMargin },
+		},
+		{
+			of:    []string{"CSTPROXY_MAX_IN_FLIGHT", "CSTPROXY_MAX_CONNECTIONS"},
+			want:  "at most %s",
+			holds: func(c Config) bool { return c.MaxInFlight <= c.MaxConnections },
+		},
+		{
+			of:    []string{"CSTPROXY_MAX_WAITING", "CSTPROXY_MAX_IN_FLIGHT"},
+			want:  "less than %s, so that there is room for tokens that are served at once",
+			holds: func(c Config) bool { return c.MaxWaiting < c.MaxInFlight },
+		},
+		{
+			of:    []string{"CSTPROXY_AUDIT_STRICT", "CSTPROXY_AUDIT"},
+			want:  "false, since there is no audit with %s",
+			holds: func(c Config) bool { return !c.AuditStrict || c.Audit.Kind != auditOff },
 		},
 	}...)
 }
@@ -124,16 +146,18 @@ func (in *intake) wording(rule bound) string {
 	return fmt.Sprintf(rule.want, others...)
 }
 
-// shortenDefaults makes the defaults that are parts of IdleTTL fit a short one, as tests use it.
+// shortenDefaults makes the defaults that are parts of another setting fit a small one.
 func (in *intake) shortenDefaults(config *Config) {
-	in.shortenDefault("CSTPROXY_SAFETY_MARGIN", &config.SafetyMargin, config.IdleTTL/30)
-	in.shortenDefault("CSTPROXY_MIN_TTL", &config.MinTTL, config.IdleTTL/5)
+	shortenDefault(in, "CSTPROXY_SAFETY_MARGIN", &config.SafetyMargin, config.IdleTTL/30)
+	shortenDefault(in, "CSTPROXY_MIN_TTL", &config.MinTTL, config.IdleTTL/5)
+	shortenDefault(in, "CSTPROXY_MAX_IN_FLIGHT", &config.MaxInFlight, config.MaxConnections/2)
+	shortenDefault(in, "CSTPROXY_MAX_WAITING", &config.MaxWaiting, config.MaxInFlight*4/5)
 }
 
-func (in *intake) shortenDefault(variable string, value *time.Duration, most time.Duration) {
+func shortenDefault[T int | time.Duration](in *intake, variable string, value *T, most T) {
 	if _, ok := in.given[variable]; ok || *value <= most {
 		return
 	}
 	*value = most
-	in.byVariable(variable).fallback = most.String()
+	in.byVariable(variable).fallback = fmt.Sprint(most)
 }

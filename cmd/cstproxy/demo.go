@@ -64,7 +64,7 @@ func (p process) runDemo(ctx context.Context, c *cli.Command) error {
 	if !config.RedisURL.IsZero() {
 		local = p.clock // its time is Redis's, which runs no faster
 	}
-	a, err := wire(config, newLog(config, p.err), local)
+	a, err := wire(config, surroundings{local: local, err: p.err, log: newLog(config, p.err)})
 	if err != nil {
 		_ = listener.Close()
 		return err

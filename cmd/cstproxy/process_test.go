@@ -67,7 +67,7 @@ func simulated(t *testing.T, options portaltest.Options, wrap ...func(http.Handl
 // redisKey is the key in Redis for this kind of thing of the client, for who has the simulated Portal's key.
 func redisKey(client, kind string) string {
 	key := session.NewSecret(portaltest.DefaultKey)
-	seal, err := newSeal(Config{KeyPrefix: "cstproxy", RefreshWindow: 7 * 24 * time.Hour, PortalAPIKey: key})
+	seal, err := newSeal(Config{KeyPrefix: "cstproxy", RefreshWindow: 7 * 24 * time.Hour, PortalAPIKey: key}, nil)
 	if err != nil {
 		panic(err)
 	}

@@ -8,9 +8,11 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/urfave/cli/v3"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/cstproxy/cstproxy/proxy"
 	"github.com/cstproxy/cstproxy/proxy/caller"
 )
 
@@ -28,9 +30,10 @@ func (p process) serve() *cli.Command {
 		Flags:        settingFlags(),
 		OnUsageError: wrongUsage(),
 		Action: p.configured(func(ctx context.Context, config Config) error {
-			log := newLog(config, p.err)
-			warn(config, log)
-			a, err := wire(config, log, p.clock)
+			around := surroundings{local: p.clock, err: p.err, log: newLog(config, p.err)}
+			warn(config, around.log)
+			limitMemory(ctx, memlimit.FromCgroup, around.log)
+			a, err := wire(config, around)
 			if err != nil {
 				return err
 			}
@@ -56,11 +59,14 @@ func (a *application) serve(ctx context.Context) error {
 	}
 	servers := &servers{data: a.server(a.data), admin: a.server(a.admin)}
 	servers.data.ConnContext = caller.ConnContext
+	a.bound(servers.data, portData, connections(ctx, a.config.MaxConnections, a.log))
+	a.bound(servers.admin, portAdmin, adminConnections)
 	group, running := errgroup.WithContext(ctx)
 	group.Go(func() error { return until(servers.data.Serve(a.ports.data.secure(data))) })
 	group.Go(func() error { return until(servers.admin.Serve(a.ports.admin.secure(admin))) })
 	group.Go(func() error { a.store.run(background); return nil })
 	group.Go(func() error { a.files.run(background); return nil })
+	group.Go(func() error { a.audit.follow(background); return nil })
 	group.Go(func() error { <-running.Done(); defer stop(); return a.drain(context.WithoutCancel(ctx), servers) })
 	a.health.Started()
 	a.log.InfoContext(ctx, "serving", "version", build().Version, "listen", data.Addr().String(),
@@ -100,6 +106,22 @@ func (a *application) server(handler http.Handler) *http.Server {
 	}
 }
 
+// The ports, as those who count name them.
+const (
+	portData  = "data"
+	portAdmin = "admin"
+
+	// adminConnections are more than probes and scrapers make, and none of them the data API's.
+	adminConnections = 128
+)
+
+func portNames() []string { return []string{portData, portAdmin} }
+
+// bound keeps a server to so many connections.
+func (a *application) bound(server *http.Server, port string, most int) {
+	proxy.NewConnections(most, func() { a.metrics.Dropped(port) }).Guard(server)
+}
+
 // until makes a server's ordinary end no error.
 func until(err error) error {
 	if errors.Is(err, http.ErrServerClosed) {
@@ -132,6 +154,7 @@ func (a *application) drain(ctx context.Context, servers *servers) error {
 
 func (a *application) close() {
 	a.portal.Close()
+	a.audit.close()
 	if err := a.store.close(); err != nil {
 		a.log.Warn("store not closed", "error", err)
 	}

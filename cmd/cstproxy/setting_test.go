@@ -66,6 +66,12 @@ func TestSettingsAreThoseOfTheManual(t *testing.T) {
 		{"CSTPROXY_TLS_CLIENT_CA_FILE", "tls-client-ca-file", ""},
 		{"CSTPROXY_ADMIN_TLS_CERT_FILE", "admin-tls-cert-file", ""},
 		{"CSTPROXY_ADMIN_TLS_KEY_FILE", "admin-tls-key-file", ""},
+		{"CSTPROXY_MAX_CONNECTIONS", "max-connections", "10000"},
+		{"CSTPROXY_MAX_IN_FLIGHT", "max-in-flight", "5000"},
+		{"CSTPROXY_MAX_WAITING", "max-waiting", "4000"},
+		{"CSTPROXY_MAX_AT_PORTAL", "max-at-portal", "500"},
+		{"CSTPROXY_AUDIT", "audit", "off"},
+		{"CSTPROXY_AUDIT_STRICT", "audit-strict", "false"},
 		{"CSTPROXY_LOG_LEVEL", "log-level", "info"},
 		{"CSTPROXY_LOG_FORMAT", "log-format", "json"},
 	}

@@ -23,19 +23,35 @@ type application struct {
 	portal  *portal.Client
 	broker  *session.Broker
 	callers proxy.Callers
+	audit   *audit
 	health  *proxy.Health
 	data    http.Handler
 	admin   http.Handler
 	ports   ports
 }
 
+// surroundings is what the proxy has of the process that it runs in.
+type surroundings struct {
+	// local is the clock of this machine.
+	local func() time.Time
+	// err is where log writes, and the audit may.
+	err io.Writer
+	log *slog.Logger
+}
+
 // wire puts the parts together, from the inside out. This is the only place where they meet.
-// local is the clock of this machine.
-func wire(config Config, log *slog.Logger, local func() time.Time) (*application, error) {
+func wire(config Config, around surroundings) (*application, error) {
+	log, local := around.log, around.local
 	a := &application{config: config, log: log}
 	life := lifetime(config)
-	a.metrics = metrics.New(metrics.Parts{Version: build().Version, Revision: build().Revision, Codes: proxy.Codes()})
+	a.metrics = metrics.New(metrics.Parts{
+		Version: build().Version, Revision: build().Revision, Codes: proxy.Codes(), Sheds: proxy.Sheds(), Ports: portNames(),
+	})
 	a.files = &watch{log: log, metrics: a.metrics}
+	var err error
+	if a.audit, err = newAudit(config, a.metrics, log, around.err); err != nil {
+		return nil, err
+	}
 	key, err := a.open(local)
 	if err != nil {
 		return nil, err
@@ -43,9 +59,10 @@ func wire(config Config, log *slog.Logger, local func() time.Time) (*application
 	a.portal = newPortal(config, key)
 	a.broker = session.NewBroker(session.Parts{
 		Store: a.store.tokens, Leaser: a.store.leases, Registry: a.store.registry,
-		Portal:    a.metrics.Mints(a.guarded(key)),
+		Portal:    a.audit.portal(a.metrics.Mints(a.guarded(key))),
 		Lifetime:  life,
 		StoreDown: session.StoreDown(config.RedisDown),
+		Limits:    session.Limits{Waiting: config.MaxWaiting, Flights: config.MaxAtPortal},
 		Deadline:  flightDeadline(config),
 		Now:       a.store.now,
 		Sent:      a.store.sent,
@@ -54,7 +71,10 @@ func wire(config Config, log *slog.Logger, local func() time.Time) (*application
 	a.health = &proxy.Health{Checks: []proxy.Check{{
 		Name: "store", Probe: a.store.ping, Optional: config.RedisDown == redisDownMint,
 	}}}
-	a.data = proxy.New(proxy.Parts{Callers: a.callers, Broker: a.broker, Lifetime: life, Meter: a.metrics, Now: a.store.now, Log: log})
+	a.data = proxy.New(proxy.Parts{
+		Callers: a.callers, Broker: a.broker, Lifetime: life, Meter: a.metrics, Now: a.store.now, Log: log,
+		MaxInFlight: config.MaxInFlight, Audit: a.auditor(),
+	})
 	a.admin = proxy.NewAdmin(proxy.AdminParts{Health: a.health, Metrics: a.metrics.Handler(), Version: build()})
 	return a, nil
 }
@@ -73,6 +93,14 @@ func (a *application) open(local func() time.Time) (key *portalKey, err error) {
 	a.store, err = openStore(a.config, a.files, local)
 	key.changed = a.store.rekeyed
 	return key, err
+}
+
+// auditor returns nothing at all if there is no audit.
+func (a *application) auditor() proxy.Auditor {
+	if a.audit == nil {
+		return nil
+	}
+	return a.audit
 }
 
 // guarded wraps what asks Portal: each attempt within the budget, a retry of it, and nothing that is sure to be refused.

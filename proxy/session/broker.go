@@ -3,7 +3,6 @@ package session
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 )
@@ -83,7 +82,7 @@ const (
 	StoreDownFail StoreDown = "fail" // ErrStoreUnavailable
 )
 
-// Parts is what a Broker is made of. Every field is required.
+// Parts is what a Broker is made of. Every field is required but the Limits.
 type Parts struct {
 	Store     Store
 	Leaser    Leaser
@@ -91,6 +90,7 @@ type Parts struct {
 	Portal    Portal
 	Lifetime  Lifetime
 	StoreDown StoreDown
+	Limits    Limits
 	// Deadline bounds everything that one flight asks of Portal, its retry included.
 	Deadline time.Duration
 	// Now returns the latest that it may be, by which lives are judged; Sent the earliest, by which requests are dated. They
@@ -105,17 +105,22 @@ type Broker struct {
 	mints         *flights[ClientID, Grant]
 	refreshes     *flights[ClientID, Grant]
 	registrations *flights[Registration, Grant]
-	calm          calm
-	adrift        adrift
+	// flying has a place for each flight, waiting one for each caller who waits for any.
+	flying, waiting *room
+	calm            calm
+	adrift          adrift
 }
 
 // NewBroker returns a Broker made of parts.
 func NewBroker(parts Parts) *Broker {
+	flying := newRoom(parts.Limits.Flights)
 	return &Broker{
 		parts:         parts,
-		mints:         newFlights[ClientID, Grant](parts.Log),
-		refreshes:     newFlights[ClientID, Grant](parts.Log),
-		registrations: newFlights[Registration, Grant](parts.Log),
+		mints:         newFlights[ClientID, Grant](parts.Log, flying, WorkMint),
+		refreshes:     newFlights[ClientID, Grant](parts.Log, flying, WorkRefresh),
+		registrations: newFlights[Registration, Grant](parts.Log, flying, WorkRegister),
+		flying:        flying,
+		waiting:       newRoom(parts.Limits.Waiting),
 	}
 }
 
@@ -179,7 +184,7 @@ type Grant struct {
 }
 
 // Grant returns a live token for ask.Client, one that meets ask.Need. Errors are those of the Portal port, or
-// [ErrStoreUnavailable], [ErrShuttingDown], or ctx's own. The call outlives ctx only in what others share.
+// [ErrStoreUnavailable], [ErrOverloaded], [ErrShuttingDown], or ctx's own. The call outlives ctx only in what others share.
 func (b *Broker) Grant(ctx context.Context, ask Ask) (Grant, error) {
 	if err := b.parts.Lifetime.Check(ask.Need); err != nil {
 		return Grant{}, err
@@ -230,14 +235,6 @@ func (b *Broker) found(ctx context.Context, client ClientID, token Token, err er
 	b.parts.Log.WarnContext(ctx, "store failed, counted as a miss", "client", client, "error", err)
 	return Token{}, nil
 }
-
-// storeError tells a caller that the answer would have to come from a store that failed.
-func storeError(err error) error {
-	return &RetryError{After: storeRetryAfter, Err: fmt.Errorf("%w: %w", ErrStoreUnavailable, err)}
-}
-
-// storeRetryAfter is about how long a Redis failover takes.
-const storeRetryAfter = 2 * time.Second
 
 func (b *Broker) now() time.Time { return stored(b.parts.Now()) }
 

@@ -22,4 +22,6 @@
 //  8. A secret leaves through Secret.Reveal alone.
 //  9. A token that another mint may have killed is asked for at Portal before it is granted: always where two mints are
 //     known to have run at once (Suspect), now and then where one was cut off and may be carried out yet (Doubt).
+//  10. A token that can be served as it is waits for nobody. What would have Portal asked beyond Limits is turned away at
+//     once: registrations first, then mints, then refreshes.
 package session

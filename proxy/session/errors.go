@@ -2,6 +2,7 @@ package session
 
 import (
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -48,6 +49,8 @@ var (
 	ErrLeaseDoubt = errors.New("another mint may be carried out yet")
 	// ErrRecordUnreadable: the store holds something under the client's key, but no token. It counts as a miss.
 	ErrRecordUnreadable = errors.New("the stored record is unreadable")
+	// ErrOverloaded: this replica has as much under way as it may. Nothing was done. May be retried.
+	ErrOverloaded = errors.New("this replica has too much to do")
 	// ErrShuttingDown: this replica is about to end. May be retried, at another.
 	ErrShuttingDown = errors.New("this replica is shutting down")
 )
@@ -71,3 +74,11 @@ func RetryAfter(err error) time.Duration {
 	}
 	return 0
 }
+
+// storeError tells a caller that the answer would have to come from a store that failed.
+func storeError(err error) error {
+	return &RetryError{After: storeRetryAfter, Err: fmt.Errorf("%w: %w", ErrStoreUnavailable, err)}
+}
+
+// storeRetryAfter is about how long a Redis failover takes.
+const storeRetryAfter = 2 * time.Second

@@ -14,6 +14,9 @@ import (
 type flights[K comparable, V any] struct {
 	log  *slog.Logger
 	wait sync.WaitGroup
+	// room is where each flight takes a place for its work.
+	room *room
+	work Work
 	// cut is closed when close runs out of patience.
 	cut     chan struct{}
 	cutOnce sync.Once
@@ -42,11 +45,12 @@ func (f *flight[V]) wait(ctx context.Context) (V, error) {
 	}
 }
 
-func newFlights[K comparable, V any](log *slog.Logger) *flights[K, V] {
-	return &flights[K, V]{log: log, cut: make(chan struct{}), under: map[K]*flight[V]{}}
+func newFlights[K comparable, V any](log *slog.Logger, room *room, work Work) *flights[K, V] {
+	return &flights[K, V]{log: log, room: room, work: work, cut: make(chan struct{}), under: map[K]*flight[V]{}}
 }
 
-// join returns the flight under way for key, or starts work as one; led says which. ctx lends its values only.
+// join returns the flight under way for key, or starts work as one; led says which. ctx lends its values only. To join
+// costs nothing; where there is no room for one more, the flight that is returned has ended with [OverloadError].
 func (g *flights[K, V]) join(ctx context.Context, key K, work func(context.Context) (V, error)) (f *flight[V], led bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -54,8 +58,7 @@ func (g *flights[K, V]) join(ctx context.Context, key K, work func(context.Conte
 		return f, false
 	}
 	f = &flight[V]{done: make(chan struct{})}
-	if g.closed {
-		f.err = ErrShuttingDown
+	if f.err = g.admit(); f.err != nil {
 		close(f.done)
 		return f, true
 	}
@@ -63,6 +66,14 @@ func (g *flights[K, V]) join(ctx context.Context, key K, work func(context.Conte
 	g.wait.Add(1)
 	go g.run(context.WithoutCancel(ctx), key, f, work)
 	return f, true
+}
+
+// admit takes a place for one more flight, if there may be one.
+func (g *flights[K, V]) admit() error {
+	if g.closed {
+		return ErrShuttingDown
+	}
+	return g.room.enter(g.work)
 }
 
 func (g *flights[K, V]) run(ctx context.Context, key K, f *flight[V], work func(context.Context) (V, error)) {
@@ -96,6 +107,7 @@ func (g *flights[K, V]) land(key K) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	delete(g.under, key)
+	g.room.leave()
 }
 
 // errCrashed says no more: a panic's value may hold anything, a secret too.

@@ -13,12 +13,24 @@ const (
 	maxRounds = 4
 )
 
-// obtain gets a token that the store alone could not give: one flight per client, and as many rounds as it takes for
-// a flight to bring what this caller needs.
+// obtain gets a token that the store alone could not give, if one more caller may wait for it.
 func (b *Broker) obtain(ctx context.Context, ask Ask, token Token) (Grant, error) {
 	if b.usable(token, ask.Need) && b.calm.holds(ask.Client, time.Now()) {
 		return Grant{Token: token, Source: SourceCache, At: b.now()}, nil
 	}
+	work := WorkRefresh
+	if b.parts.Lifetime.Decide(token, b.now(), ask.Need).Action == Mint {
+		work = WorkMint
+	}
+	if err := b.waiting.enter(work); err != nil {
+		return b.fallBack(ctx, ask, err)
+	}
+	defer b.waiting.leave()
+	return b.pursue(ctx, ask, token)
+}
+
+// pursue takes one flight per client, and as many rounds as it takes for a flight to bring what this caller needs.
+func (b *Broker) pursue(ctx context.Context, ask Ask, token Token) (Grant, error) {
 	for range maxRounds {
 		f, led := b.board(ctx, ask, b.parts.Lifetime.Decide(token, b.now(), ask.Need).Action)
 		grant, err := b.await(ctx, f, ask)

@@ -74,9 +74,10 @@ func (b *Broker) flyBehind(ctx context.Context, client ClientID) (Grant, error) 
 	return Grant{}, nil // whoever joined looks again
 }
 
-// extendBehind refreshes a client's token in the background, unless that is under way or just failed.
+// extendBehind refreshes a client's token in the background, unless that is under way or just failed, or others wait for
+// what is under way already.
 func (b *Broker) extendBehind(ctx context.Context, client ClientID) {
-	if b.calm.holds(client, time.Now()) {
+	if b.flying.busy() || b.calm.holds(client, time.Now()) {
 		return
 	}
 	b.refreshes.join(ctx, client, func(ctx context.Context) (Grant, error) {

@@ -45,8 +45,12 @@ type Registry interface {
 }
 
 // Register has Portal make a client and keeps the token that comes with it. Errors are those of the Portal port and
-// of the Registry. After [ErrPortalTimeout] it is not known whether Portal made a client.
+// of the Registry, or [ErrOverloaded]. After [ErrPortalTimeout] it is not known whether Portal made a client.
 func (b *Broker) Register(ctx context.Context, registration Registration) (Grant, error) {
+	if err := b.waiting.enter(WorkRegister); err != nil {
+		return Grant{}, err
+	}
+	defer b.waiting.leave()
 	unique := registration
 	if unique.Key == "" {
 		unique.Key = rand.Text()

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"math"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
+)
+
+const (
+	// ofMemory leaves room for what the runtime does not count: the program itself, and its sockets in the kernel.
+	ofMemory = 0.9
+	// leastMemory keeps a limit that is too small from having the collector run all the time.
+	leastMemory = 32 << 20
+	// otherFiles are those that are no connections to the data API: the admin port's, to Redis, to Portal, and the rest.
+	otherFiles = 512
+)
+
+// limitMemory has the collector keep to the limit that limit finds, unless GOMEMLIMIT is set. Without one nothing changes.
+func limitMemory(ctx context.Context, limit memlimit.Provider, log *slog.Logger) {
+	most, err := memlimit.Set(memlimit.WithProvider(limit), memlimit.WithRatio(ofMemory), memlimit.WithMin(leastMemory))
+	switch {
+	case err != nil:
+		log.DebugContext(ctx, "no memory limit found", "error", err)
+	case most < math.MaxInt64:
+		log.InfoContext(ctx, "memory limited", "bytes", most)
+	}
+}
+
+// connections returns how many connections to the data API there may be: no more than there are files for, since one that
+// can't be accepted leaves none for the admin port, Redis or Portal.
+func connections(ctx context.Context, most int, log *slog.Logger) int {
+	files := maxFiles()
+	if files == 0 || most+otherFiles <= files {
+		return most
+	}
+	fit := max(files-otherFiles, files/2, 1)
+	log.WarnContext(ctx, "fewer connections than set, for want of files (ulimit -n)", "set", most, "connections", fit, "files", files)
+	return fit
+}
