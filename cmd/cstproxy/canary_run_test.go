@@ -73,7 +73,7 @@ func newCanaryRun(t *testing.T, format string) *canaryRun {
 
 // monitor takes down every command that Redis is sent from now on.
 func (r *canaryRun) monitor() {
-	connection, err := net.Dial("tcp", r.redis.Addr()) //nolint:noctx // it lasts as long as the test
+	connection, err := net.Dial("tcp", r.redis.Addr())
 	if err != nil {
 		r.t.Fatal(err)
 	}
