@@ -10,10 +10,10 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 TOOL    := go tool -modfile=.tools/go.mod
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint fmt bench fuzz soak cover ci hooks clean redis
+.PHONY: help run build test lint fmt bench fuzz soak cover licenses sbom ci hooks clean redis
 
 help: ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name text; do printf '  %-7s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name text; do printf '  %-8s %s\n' "$$name" "$$text"; done
 
 run: ## Start the proxy in front of a simulated Portal; ARGS are passed on
 	go run ./cmd/cstproxy demo $(ARGS)
@@ -45,6 +45,13 @@ cover: redis ## Measure the coverage of all packages by all tests
 	go test -coverpkg=./... -coverprofile=coverage.out ./...
 	go tool cover -html=coverage.out -o coverage.html
 	go tool cover -func=coverage.out | tail -n 1
+
+licenses: ## List the licenses of what is linked in, in LICENSES.md
+	@go -C .tools run ./supply licenses ./cmd/cstproxy >LICENSES.tmp || { rm LICENSES.tmp; exit 1; }
+	@mv LICENSES.tmp LICENSES.md
+
+sbom: build ## Write a CycloneDX bill of materials beside the binary
+	go -C .tools run ./supply sbom ../bin/cstproxy >bin/cstproxy.cdx.json
 
 ci: ## Run everything that CI runs
 	.ci/run

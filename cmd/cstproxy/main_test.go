@@ -1,16 +1,22 @@
 package main
 
 import (
+	"bytes"
 	"flag"
 	"os"
+	"runtime/debug"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// clockAhead is how far the clock of a process under test is ahead of this machine's.
-const clockAhead = "CLOCK_AHEAD"
+const (
+	// clockAhead is how far the clock of a process under test is ahead of this machine's.
+	clockAhead = "CLOCK_AHEAD"
+	// clockBreaks names a file. From when it is there, who asks that clock panics, if called by what the file names.
+	clockBreaks = "CLOCK_BREAKS"
+)
 
 var update = flag.Bool("update", false, "write the golden texts in testdata/script anew")
 
@@ -19,6 +25,12 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"cstproxy": func() {
 		dieWithParent()
 		ahead, _ := time.ParseDuration(os.Getenv(clockAhead))
-		begin(func() time.Time { return time.Now().Add(ahead) })
+		broken := os.Getenv(clockBreaks)
+		begin(func() time.Time {
+			if caller, err := os.ReadFile(broken); err == nil && bytes.Contains(debug.Stack(), caller) {
+				panic("the clock is broken")
+			}
+			return time.Now().Add(ahead)
+		})
 	}})
 }

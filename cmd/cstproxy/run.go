@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"time"
 
 	"github.com/urfave/cli/v3"
+
+	"github.com/cstproxy/cstproxy/proxy/session"
 )
 
 // The exit codes.
@@ -75,17 +78,29 @@ func wrongUsage() cli.OnUsageErrorFunc {
 // misused is the root's own action: there is no command without a name.
 func misused(_ context.Context, c *cli.Command) error {
 	if c.Args().Present() {
-		return usageError{fmt.Errorf("%q is not a command; see cstproxy --help", c.Args().First())}
+		return usageError{fmt.Errorf("%s is not a command; see cstproxy --help", showWord(c.Args().First()))}
 	}
 	_ = cli.ShowRootCommandHelp(c)
 	return usageError{errors.New("a command is wanted")}
+}
+
+// longestWord is more than any command's name has, and less than any key.
+const longestWord = 16
+
+// showWord returns a word of the command line as a message may show it: what is too long to be a mistyped command may
+// be a secret in the wrong place.
+func showWord(word string) string {
+	if len(word) > longestWord {
+		return session.NewSecret(word).String()
+	}
+	return strconv.Quote(word)
 }
 
 // alone refuses arguments, which no command takes.
 func alone(action cli.ActionFunc) cli.ActionFunc {
 	return func(ctx context.Context, c *cli.Command) error {
 		if c.Args().Present() {
-			return usageError{fmt.Errorf("%s takes no arguments, got %q; see %s --help", c.Name, c.Args().First(), c.FullName())}
+			return usageError{fmt.Errorf("%s takes no arguments, got %s; see %s --help", c.Name, showWord(c.Args().First()), c.FullName())}
 		}
 		return action(ctx, c)
 	}

@@ -1,6 +1,9 @@
 package portaltest
 
-import "time"
+import (
+	"maps"
+	"time"
+)
 
 // tokenState is what /_sim/accepts answers.
 type tokenState struct {
@@ -68,4 +71,17 @@ func (p *Portal) AddClient(id string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.ledger.add(id)
+}
+
+// Issued is every secret that a Portal ever made, dead ones too (:: secret → the client's id).
+type Issued struct {
+	Tokens        map[string]string
+	ClientAPIKeys map[string]string
+}
+
+// Issued returns what was made so far.
+func (p *Portal) Issued() Issued {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return Issued{Tokens: maps.Clone(p.ledger.issued.Tokens), ClientAPIKeys: maps.Clone(p.ledger.issued.ClientAPIKeys)}
 }

@@ -74,6 +74,7 @@ func New(options Options) *Portal {
 			refreshWindow: cmp.Or(options.RefreshWindow, defaultRefreshWindow),
 			clients:       map[string]*client{},
 			tokens:        map[string]*token{},
+			issued:        Issued{Tokens: map[string]string{}, ClientAPIKeys: map[string]string{}},
 		},
 	}
 	if p.now == nil {

@@ -13,6 +13,7 @@ type ledger struct {
 	clients                map[string]*client // id → client
 	listed                 []*client          // the same, oldest first
 	tokens                 map[string]*token  // CST → what is known of it; killed ones are gone
+	issued                 Issued
 }
 
 type client struct {
@@ -35,6 +36,7 @@ func (l *ledger) add(id string) *client {
 	if !known {
 		c = &client{id: id, place: len(l.listed), apiKey: randomSecret()}
 		l.clients[id] = c
+		l.issued.ClientAPIKeys[c.apiKey] = id
 		l.listed = append(l.listed, c)
 	}
 	return c
@@ -43,6 +45,7 @@ func (l *ledger) add(id string) *client {
 // mint makes a token and returns its CST.
 func (l *ledger) mint(owner *client, now time.Time) string {
 	cst := randomSecret()
+	l.issued.Tokens[cst] = owner.id
 	l.tokens[cst] = &token{owner: owner, mintedAt: now, activeAt: now}
 	owner.tokens = append(owner.tokens, cst)
 	return cst
