@@ -4,6 +4,7 @@ import (
 	"crypto"
 	"encoding/json"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -59,4 +60,16 @@ func TestTokenIsAcceptedToTheEdgeOfTheRules(t *testing.T) {
 	for name, token := range tokens {
 		w.mustAccept(token(w), name)
 	}
+}
+
+func TestTokenEndsWithTheSecondOfItsExp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		raw := honestly(w.claims(exp(), at("exp", time.Now().Add(10*time.Second))))
+		time.Sleep(10*time.Second - time.Nanosecond)
+		w.mustAccept(raw, "a moment before")
+		time.Sleep(time.Nanosecond)
+		w.mustRefuse(raw, "at its exp")
+	})
 }

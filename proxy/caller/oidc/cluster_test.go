@@ -118,13 +118,15 @@ func TestClusterThatCannotBeTrustedOrAskedGivesNoKey(t *testing.T) {
 	troubles := map[string]func(*testing.T, *cluster){
 		"a certificate of others": func(_ *testing.T, c *cluster) { c.issuer.set(func(i *issuer) { certify(i, attackerKey()) }) },
 		"no TLS":                  func(_ *testing.T, c *cluster) { c.issuer.set(func(i *issuer) { i.tls = nil }) },
-		"TLS 1.1":                 func(_ *testing.T, c *cluster) { c.issuer.set(func(i *issuer) { i.tls.MaxVersion = tls.VersionTLS11 }) },
-		"another token":           func(t *testing.T, c *cluster) { write(t, c.bearer, "canary-token") },
-		"a token of two lines":    func(t *testing.T, c *cluster) { write(t, c.bearer, "canary-token\ncanary-line") },
-		"an empty token":          func(t *testing.T, c *cluster) { write(t, c.bearer, "\n") },
-		"no token":                func(_ *testing.T, c *cluster) { _ = os.Remove(c.bearer) },
-		"no authorities":          func(_ *testing.T, c *cluster) { _ = os.Remove(c.authorities) },
-		"empty authorities":       func(t *testing.T, c *cluster) { write(t, c.authorities, "") },
+		"TLS 1.1": func(_ *testing.T, c *cluster) {
+			c.issuer.set(func(i *issuer) { i.tls.MinVersion, i.tls.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 })
+		},
+		"another token":        func(t *testing.T, c *cluster) { write(t, c.bearer, "canary-token") },
+		"a token of two lines": func(t *testing.T, c *cluster) { write(t, c.bearer, "canary-token\ncanary-line") },
+		"an empty token":       func(t *testing.T, c *cluster) { write(t, c.bearer, "\n") },
+		"no token":             func(_ *testing.T, c *cluster) { _ = os.Remove(c.bearer) },
+		"no authorities":       func(_ *testing.T, c *cluster) { _ = os.Remove(c.authorities) },
+		"empty authorities":    func(t *testing.T, c *cluster) { write(t, c.authorities, "") },
 	}
 	for name, trouble := range troubles {
 		t.Run(name, func(t *testing.T) {
@@ -142,6 +144,26 @@ func TestClusterThatCannotBeTrustedOrAskedGivesNoKey(t *testing.T) {
 				}
 				if said := c.said(); strings.Contains(said, "canary") || !strings.Contains(said, "issuer keys not fetched") {
 					t.Errorf("the log, that must hold the trouble and not the pod's token: %s", said)
+				}
+			})
+		})
+	}
+}
+
+func TestKeysOfASecuredIssuerComeFromWhereItSaysButNotInTheClear(t *testing.T) {
+	t.Parallel()
+	for place, want := range map[string]bool{clusterURL: true, "https://localhost": true, "http://localhost": false, "https://me@localhost": false} {
+		t.Run(strings.ReplaceAll(place, "/", ""), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				i := newIssuer()
+				certify(i, rsaKey())
+				i.fault = discovering(func(*http.Request) string { return place + "/keys" }, i.answer)
+				authorities := filepath.Join(t.TempDir(), "ca.crt")
+				write(t, authorities, trust(rsaKey()))
+				w := startWorld(t, i, oidc.Issuer{URL: clusterURL, CAFile: authorities})
+				if got := w.accepts(w.honest()); got != want {
+					t.Errorf("accepted is %v, want %v: %s", got, want, w.said())
 				}
 			})
 		})

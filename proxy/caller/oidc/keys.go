@@ -11,11 +11,8 @@ import (
 	"github.com/go-jose/go-jose/v4/json"
 )
 
-// The sizes of an RSA key that is used, in bits: less can be broken, more only costs time.
-const (
-	minRSA = 2048
-	maxRSA = 8192
-)
+// minRSA is the least size of an RSA key that is used, in bits.
+const minRSA = 2048
 
 // key is one of an issuer's keys, fit to verify.
 type key struct {
@@ -82,7 +79,7 @@ func algorithms(public any) []string {
 }
 
 func rsaAlgorithms(public *rsa.PublicKey) []string {
-	if size := public.N.BitLen(); size < minRSA || size > maxRSA {
+	if public.N.BitLen() < minRSA {
 		return nil
 	}
 	return []string{

@@ -31,8 +31,7 @@ type ring struct {
 	// failures since keys were fetched last.
 	failures int
 	// rested is when the latest fetch ended.
-	rested  time.Time
-	running bool
+	rested time.Time
 	// news is closed, and replaced, as a fetch ends.
 	news chan struct{}
 }
@@ -89,7 +88,7 @@ func (r *ring) ask(kid string) <-chan struct{} {
 	if kid == "" || len(r.known[kid]) > 0 {
 		return nil
 	}
-	if !r.running && !r.restedLocked() {
+	if !r.restedLocked() {
 		return nil
 	}
 	select {
@@ -99,7 +98,7 @@ func (r *ring) ask(kid string) <-chan struct{} {
 	return r.news
 }
 
-// restedLocked tells whether a fetch may begin.
+// restedLocked tells whether a fetch may begin, or has begun: the pause counts from the end of the one before.
 func (r *ring) restedLocked() bool {
 	return r.rested.IsZero() || time.Since(r.rested) >= r.pauseLocked()
 }
@@ -140,12 +139,11 @@ func (r *ring) turn(ctx context.Context) time.Duration {
 	return r.rest()
 }
 
-// begin tells whether the pause is over: who hurries may have seen one that has ended since.
+// begin tells whether the pause is over: a caller's wish may have been met while it lay there.
 func (r *ring) begin() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.running = r.restedLocked()
-	return r.running
+	return r.restedLocked()
 }
 
 // end keeps what was fetched, and wakes who waits.
@@ -156,7 +154,7 @@ func (r *ring) end(fetched keys, err error) {
 	if err == nil {
 		r.known, r.failures = fetched, 0
 	}
-	r.rested, r.running = time.Now(), false
+	r.rested = time.Now()
 	close(r.news)
 	r.news = make(chan struct{})
 }

@@ -93,7 +93,7 @@ func (t token) current(now time.Time) error {
 	}
 	expiry, issued := *t.claims.Expiry, *t.claims.IssuedAt
 	switch {
-	case expiry > maxDate || issued < 0 || issued >= expiry:
+	case expiry > maxDate || issued >= expiry:
 		return errDates
 	case !now.Before(expiry.Time()):
 		return errExpired
