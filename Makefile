@@ -38,7 +38,7 @@ fuzz: redis ## Run each fuzz target for FUZZTIME
 	FUZZTIME=$(FUZZTIME) .ci/fuzz
 
 soak: redis ## Run the tests of a fleet, and the models, in their long form, with the race detector
-	go test -race -run Fleet -timeout 30m ./cmd/cstproxy -soak
+	go test -race -run 'Fleet|Rotating' -timeout 30m ./cmd/cstproxy -soak
 	go test -race -run 'History|Rule|Linearizable|Window' -timeout 30m ./cache ./proxy/session -rapid.checks=$(CHECKS)
 
 cover: redis ## Measure the coverage of all packages by all tests

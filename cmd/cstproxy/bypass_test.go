@@ -130,8 +130,8 @@ type guarded struct {
 	host, credential string
 }
 
-// guards are the default configuration, to a page in a browser whose own name leads to loopback; and callers, to a stranger and to a
-// caller who may ask for the clients of its team alone.
+// guards are the default configuration, to a page in a browser, once of a name that leads to loopback; and callers, to a stranger and
+// to a caller who may ask for the clients of its team alone.
 func guards(t *testing.T) map[string]*guarded {
 	t.Helper()
 	key, line := caller.NewKey()
@@ -143,10 +143,12 @@ func guards(t *testing.T) map[string]*guarded {
 	open, openEnviron := simulated(t, portaltest.Options{AnyClient: true})
 	closed, closedEnviron := simulated(t, portaltest.Options{AnyClient: true})
 	asking := serve(t, append(closedEnviron, "CSTPROXY_CALLERS_FILE="+file)...)
+	byDefault := serve(t, openEnviron...)
 	return map[string]*guarded{
-		"the default configuration":       {serve(t, openEnviron...), open, "attacker.example", ""},
-		"callers, to a stranger":          {asking, closed, "localhost", ""},
-		"callers, to one of another team": {asking, closed, "localhost", "Authorization: Bearer " + key},
+		"the default configuration, to a page": {byDefault, open, "localhost", "Origin: https://attacker.example"},
+		"the default configuration":            {byDefault, open, "attacker.example", ""},
+		"callers, to a stranger":               {asking, closed, "localhost", ""},
+		"callers, to one of another team":      {asking, closed, "localhost", "Authorization: Bearer " + key},
 	}
 }
 
