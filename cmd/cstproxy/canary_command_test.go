@@ -23,7 +23,7 @@ func TestTheCommandLineTellsNoSecret(t *testing.T) {
 		"version":                         {right, []string{"version"}, exitDone},
 		"check, with nobody there":        {right, []string{"check"}, exitFailed},
 		"healthcheck, with nobody there":  {with("CSTPROXY_ADMIN_LISTEN=127.0.0.1:1"), []string{"healthcheck"}, exitFailed},
-		"serve, on an address of others":  {with("CSTPROXY_LISTEN=192.0.2.1:1"), []string{"serve"}, exitFailed},
+		"serve, on an address of others":  {with("CSTPROXY_LISTEN=192.0.2.1:1"), []string{"serve"}, exitMisuse},
 		"a key by a flag that is none":    {right, []string{"serve", "--portal-api-key", key}, exitMisuse},
 		"a key by such a flag, and =":     {right, []string{"serve", "--portal-api-key=" + key}, exitMisuse},
 		"a URL by a flag that is none":    {right, []string{"check", "--redis-url=redis://user:" + password + "@host"}, exitMisuse},
