@@ -74,6 +74,12 @@ func TestReplicasWithTheSamePortalAPIKeyReadEachOtherAndNobodyElseDoes(t *testin
 	record := sealedBy(t, testSeal("custodian-key"))
 	elsewhere, err := NewSeal(SealParts{Prefix: "p2", Window: week, Key: session.NewSecret("custodian-key")})
 	ensure(t, err)
+	keys := newKeyset(t)
+	shared, err := NewSeal(SealParts{Prefix: "p2", Window: week, Key: session.NewSecret("custodian-key"), Keyset: keys})
+	ensure(t, err)
+	if opened, _ := opens(t, shared, sealedBy(t, keysetSeal(t, keys))); opened {
+		t.Error("the same keyset opens under another prefix")
+	}
 	for name, c := range map[string]struct {
 		seal *Seal
 		want bool

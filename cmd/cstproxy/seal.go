@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 
 	"github.com/cstproxy/cstproxy/cache"
 	"github.com/cstproxy/cstproxy/proxy/session"
@@ -15,18 +16,25 @@ func newSeal(config Config) (*cache.Seal, error) {
 	if config.SealKeysFile == "" {
 		return cache.NewSeal(parts)
 	}
-	refused := func(err error) error {
-		return configError{[]string{fmt.Sprintf("CSTPROXY_SEAL_KEYS_FILE: got %q, want a file with a Tink keyset (%v)", config.SealKeysFile, err)}}
-	}
 	var err error
 	if parts.Keyset, err = os.ReadFile(config.SealKeysFile); err != nil {
-		return nil, refused(withoutPath(err))
+		return nil, sealKeysRefused(config.SealKeysFile, withoutPath(err))
 	}
 	seal, err := cache.NewSeal(parts)
 	if err != nil {
-		return nil, refused(err)
+		return nil, sealKeysRefused(config.SealKeysFile, err)
 	}
 	return seal, nil
+}
+
+// sealKeysRefused shows the path unless it may be the keys themselves, in the wrong place.
+func sealKeysRefused(path string, why error) error {
+	s := setting{variable: "CSTPROXY_SEAL_KEYS_FILE"}
+	shown := s.show(path)
+	if strings.Contains(path, "{") {
+		shown = session.NewSecret(path).String()
+	}
+	return configError{[]string{fmt.Sprintf("%s: got %s, want a file with a Tink keyset (%v)", s.variable, shown, why)}}
 }
 
 // rekeyed has the seal's key be derived from the Portal API Key that replaced another.
