@@ -4,6 +4,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/cstproxy/cstproxy/cache"
@@ -117,7 +118,7 @@ func TestReplicaThatKnowsOnlyTheReplacedPortalAPIKeyFindsTheTokens(t *testing.T)
 	environ = append(environ, "REDIS_URL="+redis.URL(), "CSTPROXY_MEMORY_TTL=0")
 	writeKey(t, file, "refused")
 	// The later of two values counts, and an empty one is none.
-	c := serve(t, append(environ[:len(environ):len(environ)], "PORTAL_API_KEY=", "PORTAL_API_KEY_FILE="+file)...)
+	c := serve(t, append(slices.Clip(environ), "PORTAL_API_KEY=", "PORTAL_API_KEY_FILE="+file)...)
 	writeKey(t, file, portaltest.DefaultKey)
 	var before token
 	await(t, "the key to be read again", func() bool {
