@@ -359,6 +359,7 @@ func TestRotationOfThePortalAPIKeyLosesNoRecordOfReplicasThatKnowTheNext(t *test
 		"with the second, and the first still": sealWith(t, nil, "second", "first"),
 	} {
 		t.Run("whoever starts "+name, func(t *testing.T) {
+			t.Parallel()
 			fresh, more := counting(t, server.URL(), seal)
 			must(t, fresh.Agree(t.Context()))
 			wantLoaded(t, fresh, alice, token)

@@ -11,7 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cstproxy/cstproxy/cache"
 	"github.com/cstproxy/cstproxy/cache/redistest"
+	"github.com/cstproxy/cstproxy/proxy/caller"
 	"github.com/cstproxy/cstproxy/proxy/portal/portaltest"
 )
 
@@ -51,7 +53,12 @@ type turnover struct {
 	ports *redistest.Authority
 	// redisOwn and redisClients vouch for Redis and for the proxy, until the next turn.
 	redisOwn, redisClients *redistest.Authority
-	volume                 *volume
+	// sealed: what is kept in Redis is sealed with keys of its own, and not with what the Portal API Key gives.
+	sealed bool
+	// lines are those of the caller's two latest keys in the callers file; key is the one to ask with.
+	lines  []string
+	key    atomic.Pointer[string]
+	volume *volume
 	files                  map[string]string
 	turns                  int
 
@@ -59,10 +66,10 @@ type turnover struct {
 	asked, failed, clients, minted atomic.Int64
 }
 
-func startTurnover(t *testing.T) *turnover {
+func startTurnover(t *testing.T, sealed bool) *turnover {
 	t.Helper()
 	r := &turnover{
-		t: t, doorman: &doorman{keys: map[string]bool{}}, redis: redistest.Start(t), files: map[string]string{},
+		t: t, sealed: sealed, doorman: &doorman{keys: map[string]bool{}}, redis: redistest.Start(t), files: map[string]string{},
 		ports: redistest.NewAuthority(t), redisOwn: redistest.NewAuthority(t), redisClients: redistest.NewAuthority(t),
 	}
 	var environ []string
@@ -73,6 +80,7 @@ func startTurnover(t *testing.T) *turnover {
 	r.doorman.let("key-0", true)
 	r.doorman.let("key-1", true)
 	r.fill(r.redisOwn.PEM())
+	show := r.fillKeys()
 	r.volume = newVolume(t, r.files)
 	for variable, name := range map[string]string{
 		"PORTAL_API_KEY_FILE": "portal-key", "PORTAL_API_KEY_NEXT_FILE": "next-portal-key",
@@ -80,12 +88,41 @@ func startTurnover(t *testing.T) *turnover {
 		"REDIS_CA_FILE": "redis-ca", "REDIS_CERT_FILE": "redis-cert", "REDIS_KEY_FILE": "redis-key",
 		"CSTPROXY_TLS_CERT_FILE": "cert", "CSTPROXY_TLS_KEY_FILE": "key",
 		"CSTPROXY_ADMIN_TLS_CERT_FILE": "admin-cert", "CSTPROXY_ADMIN_TLS_KEY_FILE": "admin-key",
+		"CSTPROXY_CALLERS_FILE": "callers", "CSTPROXY_SEAL_KEYS_FILE": "seal-keys",
 	} {
+		if _, there := r.files[name]; !there {
+			continue
+		}
 		environ = append(environ, variable+"="+r.volume.path(name))
 	}
 	r.proxy = serve(t, append(environ, "REDIS_URL="+r.redis.SecureURL(), "CSTPROXY_MEMORY_TTL=0", "CSTPROXY_MINT_RATE=0")...)
 	r.proxy.secured(r.ports)
+	show()
 	return r
+}
+
+// fillKeys puts another key of the caller's into the callers file, beside the one before, and takes the next step of a
+// rotation of seal keys. show has the new key be asked with.
+func (r *turnover) fillKeys() (show func()) {
+	key, line := caller.NewKey()
+	r.lines = append(r.lines[max(len(r.lines)-1, 0):], line)
+	r.files["callers"] = fmt.Sprintf("callers:\n- {name: backend, keys: [%s], routes: [token], clients: ['*']}\n", strings.Join(r.lines, ", "))
+	if r.sealed {
+		r.files["seal-keys"] = r.stepSealKeys(r.files["seal-keys"])
+	}
+	return func() { r.key.Store(&key) }
+}
+
+func (r *turnover) stepSealKeys(before string) string {
+	step := []func([]byte) ([]byte, error){cache.RetireKeys, cache.AddKey, cache.PromoteKey}[r.turns%3]
+	if r.turns == 0 {
+		step = func([]byte) ([]byte, error) { return cache.NewKeyset() }
+	}
+	keyset, err := step([]byte(before))
+	if err != nil {
+		r.t.Error(err)
+	}
+	return string(keyset)
 }
 
 // fill puts the secrets of this turn into files.
@@ -121,8 +158,10 @@ func (r *turnover) turn() {
 	r.redisOwn, r.redisClients = redistest.NewAuthority(r.t), redistest.NewAuthority(r.t)
 	r.redis.SpeakTLS(own, clients, r.redisClients)
 	r.fill(append(own.PEM(), r.redisOwn.PEM()...))
+	show := r.fillKeys()
 	r.volume.write(r.files)
 	await(r.t, "the new secrets to be in use", func() bool { return r.reloads() == float64(len(r.watched())*r.turns) })
+	show()
 	r.redis.SpeakTLS(r.redisOwn, r.redisClients)
 	r.doorman.let(fmt.Sprint("key-", before), false)
 	r.redis.Do("ACL", "SETUSER", fmt.Sprint("user-", before), "off") // who is in stays in
@@ -133,10 +172,14 @@ func (r *turnover) turn() {
 }
 
 func (r *turnover) watched() []string {
-	return []string{
+	watched := []string{
 		fileOfKey, fileOfNextKey, fileOfRedisUsername, fileOfRedisPassword, fileOfRedisCA, fileOfRedisCertificate,
-		fileOfCertificate, fileOfAdminCertificate,
+		fileOfCertificate, fileOfAdminCertificate, fileOfCallers,
 	}
+	if r.sealed {
+		watched = append(watched, fileOfSealKeys)
+	}
+	return watched
 }
 
 // reloads returns how many files were put into use.
@@ -148,8 +191,8 @@ func (r *turnover) reloads() (n float64) {
 	return n
 }
 
-// ask asks for tokens until stop, each second time for a client that nobody asked for before: with new connections, and
-// with one that is kept.
+// ask asks for tokens until stop, with new connections, and with one that is kept: of three requests two are for a client
+// that nobody asked for before, and one for a client who is there from the first turn to the last.
 func (r *turnover) ask(worker int, stop <-chan struct{}) {
 	kept := &http.Client{Timeout: patience, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: r.ports.Pool()}}}
 	defer kept.CloseIdleConnections()
@@ -164,15 +207,23 @@ func (r *turnover) ask(worker int, stop <-chan struct{}) {
 		if i%4 > 0 {
 			mine.client = kept
 		}
-		if i%2 == 0 {
+		client := fmt.Sprintf("client-%d-%d", worker, i/3)
+		if i%3 == 2 {
+			client = fmt.Sprint("steady-", worker)
+		}
+		if i%3 == 0 || i == 2 {
 			r.clients.Add(1)
 		}
-		r.askOnce(mine, fmt.Sprintf("client-%d-%d", worker, i/2))
+		r.askOnce(mine, client)
 	}
 }
 
 func (r *turnover) askOnce(c *child, client string) {
-	got, err := c.fetch(client, "")
+	answered, err := c.ask(http.MethodGet, c.data+"/v1/clients/"+client+"/token", "", "Authorization: Bearer "+*r.key.Load())
+	var got token
+	if err == nil {
+		got, err = answered.token()
+	}
 	switch {
 	case err != nil:
 		r.failed.Add(1)
@@ -184,11 +235,22 @@ func (r *turnover) askOnce(c *child, client string) {
 }
 
 // TestRotatingEverySecretFailsNoRequestAndMintsNoToken replaces the Portal API Key, the user and password of Redis, its
-// authorities and certificates, and those of both ports, all at once and once a second, while tokens are asked for.
+// authorities and certificates, those of both ports, the caller's key, and the seal keys, all at once and once a second,
+// while tokens are asked for.
 func TestRotatingEverySecretFailsNoRequestAndMintsNoToken(t *testing.T) {
 	t.Parallel()
+	for name, sealed := range map[string]bool{"sealed with keys of their own": true, "sealed with what the Portal API Key gives": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rotateEverything(t, sealed)
+		})
+	}
+}
+
+func rotateEverything(t *testing.T, sealed bool) {
+	t.Helper()
 	retell(t, func() (proxies []*child, check func()) {
-		r := startTurnover(t)
+		r := startTurnover(t, sealed)
 		stop := make(chan struct{})
 		var askers sync.WaitGroup
 		for worker := range 4 {

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"strings"
 
 	"github.com/cstproxy/cstproxy/cache"
 	"github.com/cstproxy/cstproxy/proxy/session"
@@ -19,6 +21,9 @@ func newSeal(config Config, files *watch) (seal *cache.Seal, err error) {
 	if config.SealKeysFile == "" {
 		return cache.NewSeal(parts)
 	}
+	if _, err := os.ReadFile(config.SealKeysFile); err != nil {
+		return nil, sealKeysRefused(config.SealKeysFile, withoutPath(err))
+	}
 	_, err = files.add(fileOfSealKeys, config.SealKeysFile, func(content []byte) (err error) {
 		if seal != nil {
 			return seal.Reload(content)
@@ -28,9 +33,19 @@ func newSeal(config Config, files *watch) (seal *cache.Seal, err error) {
 		return err
 	})
 	if err != nil {
-		return nil, configError{[]string{fmt.Sprintf("CSTPROXY_SEAL_KEYS_FILE: want a file with a Tink keyset (%v)", err)}}
+		return nil, sealKeysRefused(config.SealKeysFile, err)
 	}
 	return seal, nil
+}
+
+// sealKeysRefused shows the path unless it may be the keys themselves, in the wrong place.
+func sealKeysRefused(path string, why error) error {
+	s := setting{variable: "CSTPROXY_SEAL_KEYS_FILE"}
+	shown := s.show(path)
+	if strings.Contains(path, "{") {
+		shown = session.NewSecret(path).String()
+	}
+	return configError{[]string{fmt.Sprintf("%s: got %s, want a file with a Tink keyset (%v)", s.variable, shown, why)}}
 }
 
 // rekeyed has the seal's keys be derived from these Portal API Keys, of which the first is in use.
