@@ -59,8 +59,8 @@ type turnover struct {
 	lines  []string
 	key    atomic.Pointer[string]
 	volume *volume
-	files                  map[string]string
-	turns                  int
+	files  map[string]string
+	turns  int
 
 	// asked are the requests, failed those that failed, clients those whom they were for, minted the tokens from a mint.
 	asked, failed, clients, minted atomic.Int64
