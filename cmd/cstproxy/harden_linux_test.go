@@ -56,7 +56,7 @@ func serveAs(t *testing.T, user uint32, environ ...string) *child {
 	if os.Getuid() != 0 {
 		return serve(t, environ...)
 	}
-	dir, err := os.MkdirTemp("/tmp", "") // where others may look
+	dir, err := os.MkdirTemp("/tmp", "") //nolint:usetesting // others may not look into the test's own
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func copyFile(t *testing.T, to string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer from.Close()
+	defer func() { _ = from.Close() }()
 	file, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY, 0o755)
 	if err != nil {
 		t.Fatal(err)

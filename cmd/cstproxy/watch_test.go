@@ -86,12 +86,6 @@ func (b *box) holds(text string) func() bool {
 	}
 }
 
-func (b *box) taken() int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.n
-}
-
 // followed follows what is told until the test ends.
 func followed(t *testing.T, files *watch, told notices) {
 	t.Helper()
@@ -214,7 +208,7 @@ func TestAChangeThatNobodyTellsOfIsSeenAllTheSame(t *testing.T) {
 		if !held.holds("first")() {
 			t.Error("the change was seen without a look")
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		if !held.holds("second")() {
 			t.Errorf("%q is in use after %s", held.text, pollEvery)
@@ -341,7 +335,8 @@ func TestFilesThatBelongTogetherAreOfOneTime(t *testing.T) {
 			if err != nil {
 				continue
 			}
-			if read++; string(contents[0]) != string(contents[1]) {
+			read++
+			if string(contents[0]) != string(contents[1]) {
 				t.Errorf("read %s and %s", contents[0], contents[1])
 			}
 		}
