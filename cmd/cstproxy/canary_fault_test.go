@@ -82,9 +82,10 @@ func (r *canaryRun) tearRecords() {
 // secret, in every disguise, in all that was written, answered and stored.
 func TestNoSecretOfARunGetsOut(t *testing.T) {
 	t.Parallel()
-	format := "json"
+	last := "json"
 	for name, what := range mishaps() {
-		format = map[string]string{"json": "text", "text": "json"}[format]
+		format := map[string]string{"json": "text", "text": "json"}[last]
+		last = format
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newCanaryRun(t, format)
@@ -107,7 +108,7 @@ func TestASecretThatGotOutOfARunIsFound(t *testing.T) {
 	t.Parallel()
 	r := newCanaryRun(t, "json")
 	r.everyRoute()
-	alice := r.child.mustFetch("alice", "")
+	alice := r.alice()
 	key := r.secretsToMisplace(alice.Secret)[1]
 	r.redis.Do("SET", "planted", "{"+key+"}")
 	_, _ = r.answers.Write([]byte(`{"clientSessionToken":"` + alice.Secret + `"}`))
@@ -123,7 +124,7 @@ func TestASecretThatGotOutOfARunIsFound(t *testing.T) {
 
 // suffer lets the trouble happen, with callers who go on asking.
 func (r *canaryRun) suffer(what mishap) {
-	alice := r.child.mustFetch("alice", "")
+	alice := r.alice()
 	if what.redis != nil {
 		what.redis(r)
 	}
