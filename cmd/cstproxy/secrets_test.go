@@ -32,7 +32,7 @@ func TestNothingThatIsWrittenHoldsASecret(t *testing.T) {
 			redis := redistest.Start(t)
 			redis.Do("ACL", "SETUSER", "cstproxy", "on", ">"+password, "~*", "&*", "+@all")
 			environ = append(environ, "REDIS_URL=redis://cstproxy:"+password+"@"+redis.Addr(),
-				"CSTPROXY_LOG_LEVEL=debug", "CSTPROXY_LOG_FORMAT="+format)
+				"CSTPROXY_LOG_LEVEL=debug", "CSTPROXY_LOG_FORMAT="+format, "CSTPROXY_AUDIT=log")
 			c := serve(t, environ...)
 
 			var said bytes.Buffer
