@@ -45,21 +45,6 @@ func (m *Metrics) Refused(code string) {
 	m.refused.inc(internal)
 }
 
-// Shed counts a request turned away for want of room.
-func (m *Metrics) Shed(work string) { m.shed.inc(work) }
-
-// Dropped counts a connection dropped because there was one too many.
-func (m *Metrics) Dropped(port string) { m.dropped.inc(port) }
-
-// Audited counts a line of audit, by whether it was written.
-func (m *Metrics) Audited(err error) {
-	if err != nil {
-		m.audited.inc(lost)
-		return
-	}
-	m.audited.inc(written)
-}
-
 // maxAnswers bounds the children of the duration of requests, should a route ever not come from a closed set. It is
 // far more than all routes, methods and codes make.
 const maxAnswers = 1024

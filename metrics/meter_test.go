@@ -1,8 +1,8 @@
 package metrics_test
 
 import (
-	"io"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"sync"

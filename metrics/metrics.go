@@ -2,7 +2,7 @@
 //
 // What holds, always:
 //
-//  1. Every series of the product is declared in [New] and nowhere else, in a registry that belongs to its [Metrics].
+//  1. Every series of the product is declared in [New], or what it calls, and nowhere else, in a registry that belongs to its [Metrics].
 //  2. A label takes its values from a closed set: never a client, a token or a caller.
 //  3. What is known at the start is there at the start, as 0: a rate sees the first event too.
 //  4. Counting changes nothing: a wrapped port returns what the port returned.
@@ -35,9 +35,6 @@ type Metrics struct {
 	refused   counters[string]
 	minted    counters[session.Reason]
 	collapsed counters[session.Scope]
-	shed      counters[string]
-	dropped   counters[string]
-	audited   counters[string]
 	expired   prometheus.Counter
 	remaining prometheus.Observer
 
@@ -55,12 +52,12 @@ type Metrics struct {
 
 	requests *requests
 	inFlight prometheus.Gauge
+	limits   limits
 }
 
 // New returns a Metrics with a registry of its own, in which the Go runtime and the process report too.
 func New(parts Parts) *Metrics {
-	in := newRegistrar()
-	in.build(parts)
+	in := newRegistrar(parts)
 	m := &Metrics{
 		registry: in.Registry,
 
@@ -72,12 +69,6 @@ func New(parts Parts) *Metrics {
 			"Tokens that Portal made for clients it knew.", "reason"), session.Reasons()...),
 		collapsed: known(in.counter("cstproxy_requests_collapsed_total",
 			"Requests that shared another's request to Portal.", "scope"), session.Scopes()...),
-		shed: known(in.counter("cstproxy_requests_shed_total",
-			"Requests turned away for want of room, by what they were for.", "work"), parts.Sheds...),
-		dropped: known(in.counter("cstproxy_connections_dropped_total",
-			"Connections dropped because there was one too many.", "port"), parts.Ports...),
-		audited: known(in.counter("cstproxy_audit_lines_total",
-			"Lines of audit, by what became of them.", "outcome"), written, lost),
 		expired:   in.counter("cstproxy_expired_tokens_served_total", "Tokens handed out with no life left; must stay 0.").WithLabelValues(),
 		remaining: in.histogram("cstproxy_token_remaining_seconds", "Life left in tokens at hand-out.", lives).WithLabelValues(),
 
@@ -100,6 +91,7 @@ func New(parts Parts) *Metrics {
 			"Time that an answer took.", answerWaits, "route", "method", "code")),
 		inFlight: in.gauge("cstproxy_http_requests_in_flight",
 			"Requests being answered.").WithLabelValues(),
+		limits: newLimits(in, parts),
 	}
 	m.start()
 	return m
@@ -130,8 +122,6 @@ func (m *Metrics) start() {
 const (
 	internal = "internal" // the code of everything that has none
 	other    = "other"    // what isn't in a closed set
-	written  = "written"  // a line of audit
-	lost     = "failed"   // one that could not be
 )
 
 var (

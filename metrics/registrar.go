@@ -10,10 +10,11 @@ import (
 // registrar makes series and registers them. A mistake in a declaration is a panic, at the first test.
 type registrar struct{ *prometheus.Registry }
 
-// newRegistrar returns a registrar in whose registry the Go runtime and the process report already.
-func newRegistrar() registrar {
+// newRegistrar returns a registrar in whose registry the Go runtime, the process and the build report already.
+func newRegistrar(parts Parts) registrar {
 	r := registrar{prometheus.NewRegistry()}
 	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	r.build(parts)
 	return r
 }
 

@@ -29,7 +29,8 @@ type audit struct {
 func (a *audit) Record(_ context.Context, entry proxy.Entry) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.told++; a.err != nil {
+	a.told++
+	if a.err != nil {
 		a.lost = append(a.lost, entry)
 		return a.err
 	}
@@ -123,32 +124,36 @@ func portalDown(w *world) {
 func auditCases() map[string]auditCase {
 	get, post, remove := http.MethodGet, http.MethodPost, http.MethodDelete
 	return map[string]auditCase{
-		"a token, minted":          {nil, nil, fetchAlice, granted(get, tokenRoute, 200, session.SourceMint, session.Absent)},
-		"a token, from the cache":  {nil, aliceHasOne, fetchAlice, granted(get, tokenRoute, 200, session.SourceCache, "")},
-		"a token, refreshed":       {nil, aliceHasOne, func(w *world) answer { w.clock.advance(hour); return w.get(aliceToken+"?minTtl=24h", testID) }, granted(get, tokenRoute, 200, session.SourceRefresh, "")},
-		"a token, Portal fails":    {nil, portalDown, fetchAlice, refused(get, tokenRoute, 503, "portal_unavailable")},
-		"a token, a wrong wish":    {nil, nil, failing(get, aliceToken+"?minTtl=x", ""), refused(get, tokenRoute, 400, "invalid_request")},
-		"a token, a wrong id":      {nil, nil, failing(get, "/v1/clients/no!id/token", ""), of("", refused(get, tokenRoute, 400, "invalid_client_id"))},
-		"a token, nobody knows":    {nil, nil, failing(get, "/v1/clients/stranger/token", ""), of("stranger", refused(get, tokenRoute, 404, "client_not_found"))},
-		"a token, as v1 has it":    {nil, aliceHasOne, failing(post, v1Session, ""), granted(post, v1Route, 200, session.SourceCache, "")},
-		"a token, as v3 has it":    {nil, aliceHasOne, failing(post, v3Session, ""), granted(post, v3Route, 200, session.SourceCache, "")},
-		"v1, Portal fails":         {nil, portalDown, failing(post, v1Session, ""), refused(post, v1Route, 503, "portal_unavailable")},
-		"v3, Portal fails":         {nil, portalDown, failing(post, v3Session, ""), refused(post, v3Route, 503, "portal_unavailable")},
-		"a logout":                 {nil, aliceHasOne, failing(remove, aliceToken, ""), proxy.Entry{Event: proxy.EventForgotten, Client: alice, Method: remove, Route: tokenRoute, Status: 204}},
-		"a logout of another":      {nil, aliceHasOne, func(w *world) answer { return w.remove(testID, `If-Match: "`+otherID+`"`) }, refused(remove, tokenRoute, 412, "token_mismatch")},
-		"activity":                 {nil, aliceHasOne, failing(post, aliceActivity, ""), proxy.Entry{Event: proxy.EventNoted, Client: alice, Method: post, Route: activityRoute, Status: 204}},
-		"activity of none":         {nil, nil, failing(post, aliceActivity, ""), refused(post, activityRoute, 404, "client_not_found")},
-		"a look":                   {nil, nil, failing(get, aliceStatus, ""), proxy.Entry{Event: proxy.EventInspected, Client: alice, Method: get, Route: statusRoute, Status: 200}},
-		"a look, a wrong id":       {nil, nil, failing(get, "/v1/clients/no!id", ""), of("", refused(get, statusRoute, 400, "invalid_client_id"))},
-		"a registration":           {nil, nil, failing(post, clientsRoute, ""), of("new", granted(post, clientsRoute, 201, session.SourceMint, ""))},
-		"a registration, v1":       {nil, nil, failing(post, v1Register, ""), of("new", granted(post, v1Register, 201, session.SourceMint, ""))},
-		"a registration, v3":       {nil, nil, failing(post, v3Register, ""), of("new", granted(post, v3Register, 200, session.SourceMint, ""))},
-		"a registration, failed":   {nil, portalDown, failing(post, clientsRoute, ""), of("", refused(post, clientsRoute, 503, "portal_unavailable"))},
-		"v1 registration, failed":  {nil, portalDown, failing(post, v1Register, ""), of("", refused(post, v1Register, 503, "portal_unavailable"))},
-		"v3 registration, failed":  {nil, portalDown, failing(post, v3Register, "["), of("", refused(post, v3Register, 400, "invalid_request"))},
-		"no route":                 {nil, nil, failing(get, "/v2", ""), of("", refused(get, "unmatched", 404, "route_not_found"))},
-		"another method":           {nil, nil, failing(http.MethodPut, clientsRoute, ""), of("", refused(http.MethodPut, clientsRoute, 405, "method_not_allowed"))},
-		"too much at once":         {func(s *setup) { s.inFlight = 1 }, nil, func(w *world) answer { defer w.occupy()(); return fetchAlice(w) }, refused(get, tokenRoute, 503, "overloaded")},
+		"a token, minted":         {nil, nil, fetchAlice, granted(get, tokenRoute, 200, session.SourceMint, session.Absent)},
+		"a token, from the cache": {nil, aliceHasOne, fetchAlice, granted(get, tokenRoute, 200, session.SourceCache, "")},
+		"a token, refreshed":      {nil, aliceHasOne, func(w *world) answer { w.clock.advance(hour); return w.get(aliceToken+"?minTtl=24h", testID) }, granted(get, tokenRoute, 200, session.SourceRefresh, "")},
+		"a token, Portal fails":   {nil, portalDown, fetchAlice, refused(get, tokenRoute, 503, "portal_unavailable")},
+		"a token, a wrong wish":   {nil, nil, failing(get, aliceToken+"?minTtl=x", ""), refused(get, tokenRoute, 400, "invalid_request")},
+		"a token, a wrong id":     {nil, nil, failing(get, "/v1/clients/no!id/token", ""), of("", refused(get, tokenRoute, 400, "invalid_client_id"))},
+		"a token, nobody knows":   {nil, nil, failing(get, "/v1/clients/stranger/token", ""), of("stranger", refused(get, tokenRoute, 404, "client_not_found"))},
+		"a token, as v1 has it":   {nil, aliceHasOne, failing(post, v1Session, ""), granted(post, v1Route, 200, session.SourceCache, "")},
+		"a token, as v3 has it":   {nil, aliceHasOne, failing(post, v3Session, ""), granted(post, v3Route, 200, session.SourceCache, "")},
+		"v1, Portal fails":        {nil, portalDown, failing(post, v1Session, ""), refused(post, v1Route, 503, "portal_unavailable")},
+		"v3, Portal fails":        {nil, portalDown, failing(post, v3Session, ""), refused(post, v3Route, 503, "portal_unavailable")},
+		"a logout":                {nil, aliceHasOne, failing(remove, aliceToken, ""), proxy.Entry{Event: proxy.EventForgotten, Client: alice, Method: remove, Route: tokenRoute, Status: 204}},
+		"a logout of another":     {nil, aliceHasOne, func(w *world) answer { return w.remove(testID, `If-Match: "`+otherID+`"`) }, refused(remove, tokenRoute, 412, "token_mismatch")},
+		"activity":                {nil, aliceHasOne, failing(post, aliceActivity, ""), proxy.Entry{Event: proxy.EventNoted, Client: alice, Method: post, Route: activityRoute, Status: 204}},
+		"activity of none":        {nil, nil, failing(post, aliceActivity, ""), refused(post, activityRoute, 404, "client_not_found")},
+		"a look":                  {nil, nil, failing(get, aliceStatus, ""), proxy.Entry{Event: proxy.EventInspected, Client: alice, Method: get, Route: statusRoute, Status: 200}},
+		"a look, a wrong id":      {nil, nil, failing(get, "/v1/clients/no!id", ""), of("", refused(get, statusRoute, 400, "invalid_client_id"))},
+		"a registration":          {nil, nil, failing(post, clientsRoute, ""), of("new", granted(post, clientsRoute, 201, session.SourceMint, ""))},
+		"a registration, v1":      {nil, nil, failing(post, v1Register, ""), of("new", granted(post, v1Register, 201, session.SourceMint, ""))},
+		"a registration, v3":      {nil, nil, failing(post, v3Register, ""), of("new", granted(post, v3Register, 200, session.SourceMint, ""))},
+		"a registration, failed":  {nil, portalDown, failing(post, clientsRoute, ""), of("", refused(post, clientsRoute, 503, "portal_unavailable"))},
+		"v1 registration, failed": {nil, portalDown, failing(post, v1Register, ""), of("", refused(post, v1Register, 503, "portal_unavailable"))},
+		"v3 registration, failed": {nil, portalDown, failing(post, v3Register, "["), of("", refused(post, v3Register, 400, "invalid_request"))},
+		"no route":                {nil, nil, failing(get, "/v2", ""), of("", refused(get, "unmatched", 404, "route_not_found"))},
+		"another method":          {nil, nil, failing(http.MethodPut, clientsRoute, ""), of("", refused(http.MethodPut, clientsRoute, 405, "method_not_allowed"))},
+		"too much at once": {func(s *setup) { s.inFlight = 1 }, nil, func(w *world) answer {
+			release := w.occupy()
+			defer release()
+			return fetchAlice(w)
+		}, refused(get, tokenRoute, 503, "overloaded")},
 		"a panic, of which nobody": {panics, nil, fetchAlice, refused(get, tokenRoute, 500, "internal")},
 	}
 }

@@ -141,7 +141,8 @@ func (c *Connections) remove(conn net.Conn) {
 func (c *Connections) forget(one *connection) {
 	c.unwait(one)
 	delete(c.open, one.conn)
-	if one.peer.open--; one.peer.open == 0 {
+	one.peer.open--
+	if one.peer.open == 0 {
 		delete(c.peers, one.peer.address)
 	}
 }
@@ -156,7 +157,8 @@ func (c *Connections) busy(one *connection) {
 func (c *Connections) rest(one *connection) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if one.requests--; one.requests == 0 && c.open[one.conn] == one {
+	one.requests--
+	if one.requests == 0 && c.open[one.conn] == one {
 		c.wait(one)
 	}
 }

@@ -163,7 +163,8 @@ func causes() map[string]cause {
 		"portal_unavailable":  {nil, portalAnswers(503)},
 		"store_unavailable":   {storeSays(sessiontest.ErrStoreDown), fetchAlice},
 		"overloaded": {func(s *setup) { s.Limits.Flights = 1 }, func(w *world) answer {
-			defer w.occupy()()
+			release := w.occupy()
+			defer release()
 			return w.get("/v1/clients/bob/token", testID)
 		}},
 		"audit_unavailable": {nil, func(w *world) answer {

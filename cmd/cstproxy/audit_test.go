@@ -154,11 +154,15 @@ func TestTheAuditInTheLogIsJSONWhateverTheLogIs(t *testing.T) {
 			c, _ := withAudit(t, "log", "CSTPROXY_LOG_FORMAT="+format)
 			c.mustFetch("alice", "")
 			var marked strings.Builder
-			for line := range strings.Lines(c.written.String()) {
-				if strings.Contains(line, `"audit":true`) {
-					marked.WriteString(line)
+			await(t, "two lines of audit", func() bool {
+				marked.Reset()
+				for line := range strings.Lines(c.written.String()) {
+					if strings.Contains(line, `"audit":true`) {
+						marked.WriteString(line)
+					}
 				}
-			}
+				return strings.Count(marked.String(), "\n") == 2
+			})
 			if got, want := events(auditLines(t, marked.String())), []string{"minted", "granted mint"}; !cmp.Equal(got, want) {
 				t.Errorf("audit %q, want %q", got, want)
 			}

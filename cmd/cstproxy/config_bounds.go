@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"time"
 )
 
@@ -46,7 +47,7 @@ func bounds() []bound {
 
 // relations are the rules between settings.
 func relations() []bound {
-	return append(filesTogether(), []bound{
+	return slices.Concat(filesTogether(), limitsTogether(), []bound{
 		{
 			of:    []string{"CSTPROXY_LISTEN"},
 			want:  "loopback or a Unix socket as long as no CSTPROXY_CALLERS_FILE says who may ask",
@@ -72,6 +73,12 @@ func relations() []bound {
 			want:  "at most %s less %s",
 			holds: func(c Config) bool { return c.MinTTL <= c.IdleTTL-c.SafetyMargin },
 		},
+	})
+}
+
+// limitsTogether are the rules for limits and the audit.
+func limitsTogether() []bound {
+	return []bound{
 		{
 			of:    []string{"CSTPROXY_MAX_IN_FLIGHT", "CSTPROXY_MAX_CONNECTIONS"},
 			want:  "at most %s",
@@ -87,7 +94,7 @@ func relations() []bound {
 			want:  "false, since there is no audit with %s",
 			holds: func(c Config) bool { return !c.AuditStrict || c.Audit.Kind != auditOff },
 		},
-	}...)
+	}
 }
 
 // filesTogether are the rules for settings that say nothing without one another.

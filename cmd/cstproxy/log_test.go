@@ -16,7 +16,7 @@ func TestEveryLineOfTheLogIsJSON(t *testing.T) {
 	t.Parallel()
 	_, environ := simulated(t, portaltest.Options{AnyClient: true})
 	redis := redistest.Start(t)
-	c := serve(t, append(environ, "REDIS_URL="+redis.URL(), "CSTPROXY_LOG_LEVEL=debug")...)
+	c := serve(t, append(environ, "REDIS_URL="+redis.URL(), "CSTPROXY_LOG_LEVEL=debug", "CSTPROXY_AUDIT=log")...)
 
 	c.mustFetch("alice", "")
 	c.mustDo(http.MethodGet, "/v1/clients/no%20id/token", http.StatusBadRequest)

@@ -114,17 +114,23 @@ func (s starter) start(t *testing.T, environ []string, args ...string) *child {
 	c.command.SysProcAttr = s.attributes
 	name, value := raceSettings()
 	c.command.Env = append([]string{name + "=" + value}, environ...)
+	c.launch()
+	return c
+}
+
+// launch starts the child's command.
+func (c *child) launch() {
+	c.t.Helper()
 	c.command.Stdout, c.command.Stderr = &c.written, &c.written
 	c.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: patience}
 	if err := c.command.Start(); err != nil {
-		t.Fatal(err)
+		c.t.Fatal(err)
 	}
 	go func() {
 		defer close(c.ended)
 		_ = c.command.Wait() // how it ended is in its ProcessState
 	}()
-	t.Cleanup(c.end)
-	return c
+	c.t.Cleanup(c.end)
 }
 
 // raceSettings returns the variable that keeps the race detector from waiting for a second at the end of a process.
@@ -155,16 +161,22 @@ func serve(t *testing.T, environ ...string) *child {
 func serveBy(t *testing.T, by starter, environ ...string) *child {
 	t.Helper()
 	c := by.start(t, append([]string{"CSTPROXY_LISTEN=127.0.0.1:0", "CSTPROXY_ADMIN_LISTEN=127.0.0.1:0"}, environ...), "serve")
+	c.listening()
+	return c
+}
+
+// listening returns once the child says where it listens.
+func (c *child) listening() {
+	c.t.Helper()
 	var found []string
-	await(t, "the proxy to serve", func() bool {
+	await(c.t, "the proxy to serve", func() bool {
 		found = servingLine.FindStringSubmatch(c.written.String())
 		return found != nil || c.hasEnded()
 	})
 	if found == nil {
-		t.Fatalf("the proxy ended: %s", c.command.ProcessState)
+		c.t.Fatalf("the proxy ended: %s", c.command.ProcessState)
 	}
 	c.data, c.admin = "http://"+found[1], "http://"+found[2]
-	return c
 }
 
 func (c *child) hasEnded() bool {

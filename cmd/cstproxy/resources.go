@@ -32,10 +32,17 @@ func limitMemory(ctx context.Context, limit memlimit.Provider, log *slog.Logger)
 // can't be accepted leaves none for the admin port, Redis or Portal.
 func connections(ctx context.Context, most int, log *slog.Logger) int {
 	files := maxFiles()
-	if files == 0 || most+otherFiles <= files {
+	fit := fitting(most, files)
+	if fit < most {
+		log.WarnContext(ctx, "fewer connections than set, for want of files (ulimit -n)", "set", most, "connections", fit, "files", files)
+	}
+	return fit
+}
+
+// fitting leaves the other files, or half of all where that are few. No files is no telling.
+func fitting(most, files int) int {
+	if files == 0 {
 		return most
 	}
-	fit := max(files-otherFiles, files/2, 1)
-	log.WarnContext(ctx, "fewer connections than set, for want of files (ulimit -n)", "set", most, "connections", fit, "files", files)
-	return fit
+	return min(most, max(files-otherFiles, files/2, 1))
 }

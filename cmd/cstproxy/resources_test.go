@@ -1,0 +1,74 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"math"
+	"runtime/debug"
+	"strings"
+	"testing"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
+
+	"github.com/cstproxy/cstproxy/proxy/portal/portaltest"
+)
+
+// TestTheCollectorKeepsToTheMemoryThatThereIs changes the limit of this very process, and puts it back.
+func TestTheCollectorKeepsToTheMemoryThatThereIs(t *testing.T) {
+	before := debug.SetMemoryLimit(-1)
+	t.Cleanup(func() { debug.SetMemoryLimit(before) })
+	const gib = 1 << 30
+	for name, tt := range map[string]struct {
+		limit memlimit.Provider
+		want  int64
+		said  string
+	}{
+		"a limit":                {memlimit.Limit(8 * gib), gib / 10 * 72, "memory limited"},
+		"a limit that is tiny":   {memlimit.Limit(1 << 20), leastMemory, "memory limited"},
+		"no limit":               {func() (uint64, error) { return 0, memlimit.ErrNoLimit }, math.MaxInt64, ""},
+		"no telling":             {func() (uint64, error) { return 0, errors.New("no cgroup") }, math.MaxInt64, "no memory limit found"},
+		"more than there can be": {memlimit.Limit(math.MaxUint64), math.MaxInt64, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			debug.SetMemoryLimit(math.MaxInt64)
+			var said bytes.Buffer
+			limitMemory(t.Context(), tt.limit, slog.New(slog.NewTextHandler(&said, &slog.HandlerOptions{Level: slog.LevelDebug})))
+			got := debug.SetMemoryLimit(before)
+			if math.Abs(float64(got-tt.want)) > 100 {
+				t.Errorf("the limit is %d, want %d", got, tt.want)
+			}
+			if tt.said == "" && said.Len() > 0 || !strings.Contains(said.String(), tt.said) {
+				t.Errorf("logged %q, want %q", said.String(), tt.said)
+			}
+		})
+	}
+}
+
+func TestALimitOfMemoryThatIsSetStays(t *testing.T) {
+	t.Parallel()
+	_, environ := simulated(t, portaltest.Options{AnyClient: true})
+	c := serve(t, append(environ, "GOMEMLIMIT=300MiB")...)
+	if got := c.series()["go_gc_gomemlimit_bytes"]; got != 300<<20 {
+		t.Errorf("the limit is %v, want what was set", got)
+	}
+}
+
+func TestThereAreNoMoreConnectionsThanFiles(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct{ most, files, want int }{
+		"plenty":           {10_000, 1_048_576, 10_000},
+		"just enough":      {1000, 1512, 1000},
+		"one too few":      {1000, 1511, 999},
+		"what is common":   {10_000, 1024, 512},
+		"next to none":     {10_000, 100, 50},
+		"there is no word": {10_000, 0, 10_000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if got := fitting(tt.most, tt.files); got != tt.want {
+				t.Errorf("%d connections, want %d", got, tt.want)
+			}
+		})
+	}
+}
