@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os/exec"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,6 +20,8 @@ import (
 // sloths open connections and send next to nothing over them. One that is dropped opens another a second later.
 type sloths struct {
 	sync.WaitGroup
+	// from is the address that they come from, if it is not the test's own.
+	from    net.Addr
 	open    atomic.Int64
 	dropped atomic.Int64
 }
@@ -42,7 +45,7 @@ func (s *sloths) crawl(ctx context.Context, address, begin string, connections i
 
 // hold returns once the connection is dropped, or ctx ends.
 func (s *sloths) hold(ctx context.Context, address, begin string) {
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+	conn, err := (&net.Dialer{LocalAddr: s.from}).DialContext(ctx, "tcp", address)
 	if err != nil {
 		return
 	}
@@ -61,12 +64,20 @@ func (s *sloths) hold(ctx context.Context, address, begin string) {
 	s.dropped.Add(1)
 }
 
+// Where the slow ones have the good client's own address, enough of them may come in a burst to turn it out before it is
+// read; it then tries again, as clients do.
 func TestSlowConnectionsDoNotHoldThePort(t *testing.T) {
 	t.Parallel()
-	for name, begin := range map[string]string{
-		"that send nothing":   "",
-		"that crawl a header": "GET /v1/clients/alice/token HTTP/1.1\r\nHost: h\r\nX-Slow: ",
-		"that crawl a body":   "POST /v1/clients/alice/activity HTTP/1.1\r\nHost: h\r\nContent-Length: 60000\r\n\r\n{",
+	elsewhere := elsewhere()
+	for name, tt := range map[string]struct {
+		from  net.Addr
+		tries int
+		begin string
+	}{
+		"that send nothing":             {elsewhere, 1, ""},
+		"that crawl a header":           {elsewhere, 1, "GET /v1/clients/alice/token HTTP/1.1\r\nHost: h\r\nX-Slow: "},
+		"that crawl a body":             {elsewhere, 1, "POST /v1/clients/alice/activity HTTP/1.1\r\nHost: h\r\nContent-Length: 60000\r\n\r\n{"},
+		"of the good client's own host": {nil, 3, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -75,8 +86,8 @@ func TestSlowConnectionsDoNotHoldThePort(t *testing.T) {
 			c := serve(t, append(environ, fmt.Sprintf("CSTPROXY_MAX_CONNECTIONS=%d", most))...)
 			c.mustFetch("alice", "")
 			ctx, stop := context.WithCancel(t.Context())
-			var slow sloths
-			slow.crawl(ctx, strings.TrimPrefix(c.data, "http://"), begin, many)
+			slow := sloths{from: tt.from}
+			slow.crawl(ctx, strings.TrimPrefix(c.data, "http://"), tt.begin, many)
 			await(t, "the slow ones to be many", func() bool {
 				return c.series()[`cstproxy_connections_dropped_total{port="data"}`] > many/5
 			})
@@ -86,7 +97,7 @@ func TestSlowConnectionsDoNotHoldThePort(t *testing.T) {
 			const asked = 60
 			for range asked {
 				began := time.Now()
-				answer, err := good.Get(c.data + "/v1/clients/alice/token")
+				answer, err := getWithin(&good, c.data+"/v1/clients/alice/token", tt.tries)
 				if err != nil {
 					t.Errorf("a good client got %v", err)
 					continue
@@ -116,6 +127,24 @@ func TestSlowConnectionsDoNotHoldThePort(t *testing.T) {
 			}
 		})
 	}
+}
+
+// elsewhere is another address of this host, where every one of 127.0.0.0/8 is one.
+func elsewhere() net.Addr {
+	if runtime.GOOS != "linux" {
+		return nil
+	}
+	return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}
+}
+
+// getWithin gets the URL in so many tries.
+func getWithin(client *http.Client, url string, tries int) (answer *http.Response, err error) {
+	for range tries {
+		if answer, err = client.Get(url); err == nil {
+			break
+		}
+	}
+	return answer, err
 }
 
 // A byte now and then does not keep a connection, whether or not there are many.

@@ -65,6 +65,9 @@ func (y *score) String() string {
 	return fmt.Sprintf("%d asked, %d served, %d turned away, %d otherwise, the slowest served in %s", y.asked, y.served, y.shed, len(y.wrong), y.slowest.Round(time.Millisecond))
 }
 
+// part is how much of what was asked was served.
+func (y *score) part() float64 { return float64(y.served) / float64(max(y.asked, 1)) }
+
 // crowd is callers of one kind, who come at a pace of their own whatever became of their last request.
 type crowd struct {
 	*child
@@ -97,14 +100,25 @@ func (r *crowd) token(client, query string) (answer, error) {
 	return r.ask(http.MethodGet, r.data+"/v1/clients/"+client+"/token"+query, "")
 }
 
-// hits has 10 callers fetch tokens that are cached, for d.
+// hits has 10 callers fetch tokens that are cached, for d, on a route that nobody else takes: so the proxy itself can say
+// how long they took it.
 func (r *crowd) hits(d time.Duration) *score {
 	ctx, stop := context.WithTimeout(r.t.Context(), d)
 	defer stop()
-	y := r.come(ctx, 10, 25*time.Millisecond, func(caller, _ int) (answer, error) { return r.token(fmt.Sprintf("warm-%03d", caller), "") })
+	y := r.come(ctx, 10, 25*time.Millisecond, func(caller, _ int) (answer, error) {
+		return r.ask(http.MethodPost, r.data+"/api/v1/custodians/clients/"+fmt.Sprintf("warm-%03d", caller)+"/session", "")
+	})
 	<-ctx.Done()
 	r.group.Wait()
 	return y
+}
+
+// quickHits returns how many hits took the proxy less than 25 ms, and how many there were.
+func (c *child) quickHits() (quick, all float64) {
+	c.t.Helper()
+	series := c.series()
+	const labels = `{code="200",method="POST",route="/api/v1/custodians/clients/:clientId/session"`
+	return series["cstproxy_http_request_duration_seconds_bucket"+labels+`,le="0.025"}`], series["cstproxy_http_request_duration_seconds_count"+labels+"}"]
 }
 
 // TestTenTimesTheLoadCostsNoHit has ten times as many come for mints, refreshes and registrations as Portal has time for,
@@ -129,6 +143,7 @@ func TestTenTimesTheLoadCostsNoHit(t *testing.T) {
 	r := &crowd{child: c}
 
 	before := r.hits(calm)
+	quick, all := c.quickHits()
 	held := c.series()["process_resident_memory_bytes"]
 	ctx, stop := context.WithTimeout(t.Context(), storm)
 	defer stop()
@@ -152,11 +167,18 @@ func TestTenTimesTheLoadCostsNoHit(t *testing.T) {
 	after := r.hits(calm)
 
 	t.Logf("hits before: %v; during: %v; after: %v", before, during, after)
+	stillQuick, stillAll := c.quickHits()
+	t.Logf("hits that took the proxy less than 25 ms: %.3f before, %.3f during and after; asked for at %.2f of the pace",
+		quick/all, (stillQuick-quick)/(stillAll-all), float64(during.asked)/storm.Seconds()/(float64(before.asked)/calm.Seconds()))
 	t.Logf("mints: %v; refreshes: %v; registrations: %v; at Portal at most %d at once", mints, refreshes, registrations, gate.highest.Load())
-	goodput := float64(during.served) / storm.Seconds() / (float64(before.served) / calm.Seconds())
+	// Of those asked for: whoever asks needs the machine, too, and gets less of it in a storm of its own making.
+	goodput := during.part() / before.part()
 	t.Logf("hits served under overload, as a part of those served without: %.3f; back to normal after %s; memory grew by %.1f MiB", goodput, back, grown/(1<<20))
-	if goodput < 0.3 { // whoever makes the load needs the machine, too
+	if goodput < 0.99 {
 		t.Errorf("the hits fell to %.3f of what they were", goodput)
+	}
+	if part := (stillQuick - quick) / (stillAll - all); !(part >= 0.5) {
+		t.Errorf("only %.3f of the hits took the proxy less than 25 ms", part)
 	}
 	for name, y := range map[string]*score{"before": before, "during": during, "after": after} {
 		if y.served != y.asked {
@@ -177,7 +199,7 @@ func TestTenTimesTheLoadCostsNoHit(t *testing.T) {
 	if back > 5*time.Second {
 		t.Errorf("it took %s to be back to normal", back)
 	}
-	if grown > 128<<20 {
+	if grown > 256<<20 {
 		t.Errorf("the process grew by %.0f MiB", grown/(1<<20))
 	}
 	series := c.series()
