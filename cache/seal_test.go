@@ -447,3 +447,27 @@ func TestMessageThatCannotBeReadCountsAsMissed(t *testing.T) {
 		await(t, "a message that is "+name+" to count as missed", func() bool { return r.lost.Load() > before })
 	}
 }
+
+func TestWhatIsRememberedIsSealedAnewAsSoonAsAnotherKeySeals(t *testing.T) {
+	t.Parallel()
+	server, files := redistest.Start(t), rotation(t)
+	seal := sealWith(t, files[1], "custodian-key")
+	store, _ := counting(t, server.URL(), seal)
+	tier := newTier(t, cache.TierParts{Store: store, TTL: hour})
+	seal.Changed = tier.Lost
+	var tokens []session.Token
+	for range 30 {
+		token := newToken(newClient())
+		save(t, tier, token)
+		tokens = append(tokens, token)
+	}
+	must(t, seal.Reload(files[2]))
+	tier.Settle(t.Context()) // though nobody fetches
+	retired, counted := counting(t, server.URL(), sealWith(t, files[3], "custodian-key"))
+	for _, token := range tokens {
+		wantLoaded(t, retired, token.Client, token)
+	}
+	if n := counted.Load(); n != 0 {
+		t.Errorf("%d records were unreadable without the first key", n)
+	}
+}
