@@ -278,7 +278,8 @@ func TestNoReadGetsAnotherClientsTokenWhateverBecomesOfReplies(t *testing.T) {
 	if n := counted.Load(); n != refused.Load() || n > wrong || wrong-n > failed.Load() {
 		t.Errorf("%d replies were another key's, %d reads refused one and %d failed; counted were %d", wrong, refused.Load(), failed.Load(), n)
 	}
-	if perConnection := u.wrong.Load() - before - 2*u.swaps.Load(); perConnection > u.shifts.Load() {
+	// A connection that is out of step may be swapped as well. One that were kept would give wrong replies to the end.
+	if perConnection := u.wrong.Load() - before - 2*u.swaps.Load(); perConnection > 2*u.shifts.Load() {
 		t.Errorf("%d connections that were out of step gave %d wrong replies: they were not let go of", u.shifts.Load(), perConnection)
 	}
 }
