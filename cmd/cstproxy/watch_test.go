@@ -372,3 +372,14 @@ func TestWithoutAFileThereIsNothingToRead(t *testing.T) {
 		t.Errorf("%d readings, and the log says %q", held.n, log)
 	}
 }
+
+func TestWhatStandsInPlaceOfAPathIsNotShown(t *testing.T) {
+	t.Parallel()
+	files, _ := watching()
+	for _, secret := range []string{"-----BEGIN PRIVATE KEY-----\nhunter2/\n", "/a\nhunter2", "ab/hunter2==", `{"key":"./hunter2"}`} {
+		_, err := files.addPair("pair", [2]string{writeFile(t, "certificate"), secret}, (&box{}).takePair)
+		if err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("got %v, want an error without %q", err, secret)
+		}
+	}
+}

@@ -115,7 +115,7 @@ func readAll(files []string) ([][]byte, error) {
 			err = errEmpty
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", file, withoutPath(err))
+			return nil, fmt.Errorf("read %s: %w", showPath(file), withoutPath(err))
 		}
 		contents = append(contents, content)
 	}
