@@ -383,3 +383,33 @@ func TestWhatStandsInPlaceOfAPathIsNotShown(t *testing.T) {
 		}
 	}
 }
+
+// A callers file names files of issuers, which may come after it.
+func TestWhatCouldNotBeUsedIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	file := writeFile(t, "first")
+	files, log := watching()
+	var wanting error
+	used := ""
+	_, err := files.add("single", file, func(content []byte) error {
+		if wanting == nil {
+			used = string(content)
+		}
+		return wanting
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wanting = errors.New("another file is missing")
+	writeKey(t, file, "second")
+	files.look()
+	files.look()
+	if n := strings.Count(log.String(), "another file is missing"); used != "first" || n != 1 {
+		t.Errorf("%q is in use, and the log says %d times that something is missing", used, n)
+	}
+	wanting = nil
+	files.look()
+	if used != "second" {
+		t.Errorf("%q is in use once nothing is missing", used)
+	}
+}
