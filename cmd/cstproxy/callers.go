@@ -79,6 +79,7 @@ func (t *trust) issuers(issuers []caller.Issuer) (caller.Verifier, error) {
 	}
 	if t.latest != nil {
 		t.latest.Close()
+		verifier.Inherit(t.latest)
 	}
 	t.latest = verifier
 	return tokens{verifier}, nil

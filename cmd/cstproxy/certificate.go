@@ -67,8 +67,8 @@ func (p *portTLS) takeClientCA(pem []byte) error {
 	return nil
 }
 
-// change replaces the configuration by a changed copy: connections may be looking at the one before. The copy has ticket
-// keys of its own, so that nobody resumes what another certificate or authority opened.
+// change replaces the configuration by a changed copy: connections may be looking at the one before. Tickets outlive it, but
+// crypto/tls holds whoever resumes a session to the authorities that there are then.
 func (p *portTLS) change(with func(*tls.Config)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -174,6 +175,45 @@ func TestACertificateOfACallerIsCheckedIfItIsShown(t *testing.T) {
 	await(t, "the new authority", func() bool { return reaches(strangers.Certificate("caller")) })
 	if reaches(callers.Certificate("caller")) {
 		t.Error("who the old authority vouches for is let in still")
+	}
+}
+
+func TestASessionIsNotResumedPastTheAuthorityThatOpenedIt(t *testing.T) {
+	t.Parallel()
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		t.Run(tls.VersionName(version), func(t *testing.T) {
+			t.Parallel()
+			authority, callers := redistest.NewAuthority(t), redistest.NewAuthority(t)
+			port := &portTLS{}
+			if err := errors.Join(port.take(authority.Issue("data")), port.takeClientCA(callers.PEM())); err != nil {
+				t.Fatal(err)
+			}
+			server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+			server.Listener = port.secure(server.Listener)
+			server.Start()
+			t.Cleanup(server.Close)
+			client := newcomer(authority, callers.Certificate("caller"))
+			config := client.Transport.(*http.Transport).TLSClientConfig
+			config.ClientSessionCache, config.MaxVersion = tls.NewLRUClientSessionCache(1), version
+			reaches := func() (reached, resumed bool) {
+				answer, err := client.Get(strings.Replace(server.URL, "http:", "https:", 1))
+				if err != nil {
+					return false, false
+				}
+				_ = answer.Body.Close()
+				return true, answer.TLS.DidResume
+			}
+			reaches()
+			if _, resumed := reaches(); !resumed {
+				t.Fatal("no session was resumed before")
+			}
+			if err := port.takeClientCA(redistest.NewAuthority(t).PEM()); err != nil {
+				t.Fatal(err)
+			}
+			if _, resumed := reaches(); resumed {
+				t.Error("a session was resumed that nobody vouches for any more")
+			}
+		})
 	}
 }
 

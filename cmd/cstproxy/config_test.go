@@ -619,6 +619,9 @@ func TestNoMistakeShowsASecret(t *testing.T) {
 		cases["Portal at "+url] = withKey("PORTAL_API_URL=" + url)
 		cases["Portal's MPC at "+url] = withKey("PORTAL_MPC_URL=" + url)
 	}
+	for _, variable := range []string{"PORTAL_API_KEY_NEXT_FILE", "CSTPROXY_CALLERS_FILE"} {
+		cases[variable+" in base64"] = withKey(variable + "=ab+/" + secret + "/cd==")
+	}
 	for name, environ := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -22,7 +22,7 @@ const (
 // runs. It is safe for concurrent use.
 type portalKey struct {
 	log *slog.Logger
-	// changed is told of the keys whenever they changed: first the one in use. Set it before they may, or not at all.
+	// changed is told of the keys whenever they changed: first the one in use. See tellTo.
 	changed func(keys []session.Secret)
 	// check asks Portal about a key.
 	check func(context.Context, session.Secret) error
@@ -124,6 +124,14 @@ func (k *portalKey) inherit(ctx context.Context, h heir) {
 	defer k.mu.Unlock()
 	k.log.WarnContext(ctx, "Portal API Key refused: another took over", "key", h.name)
 	k.use(h.key)
+	k.tell()
+}
+
+// tellTo has changed told of the keys from now on, and of what they are: files may have changed since they were configured.
+func (k *portalKey) tellTo(changed func(keys []session.Secret)) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.changed = changed
 	k.tell()
 }
 

@@ -221,3 +221,20 @@ func TestNextKeyFromAFileMustBeOne(t *testing.T) {
 	}
 	wantKey(t, key, "first")
 }
+
+// Between the reading of the settings and that of the watch a file may change.
+func TestWhoIsToldOfKeysIsToldOfThoseThatThereAre(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "key")
+	writeKey(t, file, "second")
+	files, _ := watching()
+	key, err := newPortalKey(Config{PortalAPIKey: session.NewSecret("first"), PortalAPIKeyFile: file}, files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told []session.Secret
+	key.tellTo(func(keys []session.Secret) { told = keys })
+	if len(told) == 0 || told[0].Reveal() != "second" {
+		t.Errorf("told of %d keys, want the one in use first", len(told))
+	}
+}

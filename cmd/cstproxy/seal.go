@@ -21,18 +21,13 @@ func newSeal(config Config, files *watch) (seal *cache.Seal, err error) {
 	if config.SealKeysFile == "" {
 		return cache.NewSeal(parts)
 	}
-	if _, err := os.ReadFile(config.SealKeysFile); err != nil {
+	if parts.Keyset, err = os.ReadFile(config.SealKeysFile); err != nil {
 		return nil, sealKeysRefused(config.SealKeysFile, withoutPath(err))
 	}
-	_, err = files.add(fileOfSealKeys, config.SealKeysFile, func(content []byte) (err error) {
-		if seal != nil {
-			return seal.Reload(content)
-		}
-		parts.Keyset = content
-		seal, err = cache.NewSeal(parts)
-		return err
-	})
-	if err != nil {
+	if seal, err = cache.NewSeal(parts); err != nil {
+		return nil, sealKeysRefused(config.SealKeysFile, err)
+	}
+	if _, err := files.add(fileOfSealKeys, config.SealKeysFile, seal.Reload); err != nil {
 		return nil, sealKeysRefused(config.SealKeysFile, err)
 	}
 	return seal, nil

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/urfave/cli/v3"
 
@@ -73,7 +74,7 @@ func (s setting) isPathOfSecret() bool { return strings.HasSuffix(s.variable, fi
 
 // show returns a value as a message may show it: quoted, cut, and without anything secret.
 func (s setting) show(value string) string {
-	if s.secret() || s.isPathOfSecret() && value != "" && !strings.Contains(value, "/") {
+	if s.secret() || s.isPathOfSecret() && value != "" && !isPlainlyPath(value) {
 		return session.NewSecret(value).String() // the latter may be the secret itself, in the wrong place
 	}
 	if s.kind == reflect.TypeFor[baseURL]() {
@@ -83,6 +84,20 @@ func (s setting) show(value string) string {
 		value = string(runes[:longestShown]) + "…"
 	}
 	return strconv.Quote(value)
+}
+
+// isPlainlyPath reports whether a value may be shown as a path. By a slash in it alone it could be base64.
+func isPlainlyPath(value string) bool {
+	begins := func(with string) bool { return strings.HasPrefix(value, with) }
+	return (begins("/") || begins("./") || begins("../")) && !strings.ContainsFunc(value, unicode.IsControl)
+}
+
+// showPath returns a path for a message, unless it may be what belongs into its file.
+func showPath(path string) string {
+	if isPlainlyPath(path) {
+		return path
+	}
+	return session.NewSecret(path).String()
 }
 
 var (

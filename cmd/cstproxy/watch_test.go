@@ -372,3 +372,44 @@ func TestWithoutAFileThereIsNothingToRead(t *testing.T) {
 		t.Errorf("%d readings, and the log says %q", held.n, log)
 	}
 }
+
+func TestWhatStandsInPlaceOfAPathIsNotShown(t *testing.T) {
+	t.Parallel()
+	files, _ := watching()
+	for _, secret := range []string{"-----BEGIN PRIVATE KEY-----\nhunter2/\n", "/a\nhunter2", "ab/hunter2==", `{"key":"./hunter2"}`} {
+		_, err := files.addPair("pair", [2]string{writeFile(t, "certificate"), secret}, (&box{}).takePair)
+		if err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("got %v, want an error without %q", err, secret)
+		}
+	}
+}
+
+// A callers file names files of issuers, which may come after it.
+func TestWhatCouldNotBeUsedIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	file := writeFile(t, "first")
+	files, log := watching()
+	var wanting error
+	used := ""
+	_, err := files.add("single", file, func(content []byte) error {
+		if wanting == nil {
+			used = string(content)
+		}
+		return wanting
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wanting = errors.New("another file is missing")
+	writeKey(t, file, "second")
+	files.look()
+	files.look()
+	if n := strings.Count(log.String(), "another file is missing"); used != "first" || n != 1 {
+		t.Errorf("%q is in use, and the log says %d times that something is missing", used, n)
+	}
+	wanting = nil
+	files.look()
+	if used != "second" {
+		t.Errorf("%q is in use once nothing is missing", used)
+	}
+}

@@ -34,6 +34,8 @@ type watched struct {
 	reading sync.Mutex
 	// last is a hash of what was read last, used or not: what is the same again is not news.
 	last [sha256.Size]byte
+	// unused: what was read last could not be used. That may change without it, as when it names another file.
+	unused bool
 	// next is when somebody who was refused may have the files read again.
 	next time.Time
 }
@@ -78,12 +80,17 @@ func (w *watched) read() {
 	}
 	contents, err := readStable(w.files)
 	seen := fingerprint(contents, err)
-	if seen == w.last {
+	news := seen != w.last
+	if !news && (err != nil || !w.unused) {
 		return
 	}
 	w.last = seen
 	if err == nil {
 		err = w.take(contents)
+	}
+	w.unused = err != nil
+	if err != nil && !news {
+		return // it is said already
 	}
 	w.count(err)
 	if err != nil {
@@ -115,7 +122,7 @@ func readAll(files []string) ([][]byte, error) {
 			err = errEmpty
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", file, withoutPath(err))
+			return nil, fmt.Errorf("read %s: %w", showPath(file), withoutPath(err))
 		}
 		contents = append(contents, content)
 	}

@@ -90,9 +90,11 @@ func (a *application) open(local func() time.Time) (key *portalKey, err error) {
 	if key, err = newPortalKey(a.config, a.files); err != nil {
 		return nil, err
 	}
-	a.store, err = openStore(a.config, a.files, local)
-	key.changed = a.store.rekeyed
-	return key, err
+	if a.store, err = openStore(a.config, a.files, local); err != nil {
+		return nil, err
+	}
+	key.tellTo(a.store.rekeyed)
+	return key, nil
 }
 
 // auditor returns nothing at all if there is no audit.

@@ -43,6 +43,21 @@ func newRing(fetch func(context.Context) (keys, error), log *slog.Logger) *ring 
 	}
 }
 
+func (r *ring) all() keys {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.known
+}
+
+// inherit takes keys for known as long as none were fetched.
+func (r *ring) inherit(known keys) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.known) == 0 {
+		r.known = known
+	}
+}
+
 // prove tells whether one of the issuer's keys signed the token.
 func (r *ring) prove(ctx context.Context, t token) error {
 	found, err := r.find(ctx, t.keyID)

@@ -2,14 +2,19 @@ package oidc_test
 
 import (
 	"context"
+	"encoding/pem"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/cstproxy/cstproxy/proxy/caller/oidc"
 )
 
 // answering returns a fault that answers requests for the keys, or all, with a body.
@@ -154,6 +159,33 @@ func TestKnownKeysOutliveTheirIssuer(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A callers file that names another issuer, too, makes another verifier.
+func TestKnownKeysOutliveTheirIssuerAndTheirVerifier(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		honest := w.honest()
+		w.mustAccept(honest, "before the outage")
+		w.issuer.set(func(i *issuer) { i.away = true })
+		for authority, known := range map[string]bool{"": true, writePEM(t): false} {
+			next := startWorld(t, w.issuer, oidc.Issuer{URL: loopbackURL, CAFile: authority})
+			next.verifier.Inherit(w.verifier)
+			if next.accepts(honest) != known {
+				t.Errorf("with authorities %q the token is accepted: %v, want %v", authority, !known, known)
+			}
+		}
+	})
+}
+
+func writePEM(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate(rsaKey())}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 func TestIssuerIsAskedEver30SecondsWhileItFails(t *testing.T) {

@@ -100,3 +100,15 @@ func TestVerifierWithoutIssuersRefusesAll(t *testing.T) {
 		t.Errorf("%v, want %v", err, session.ErrCallerUnauthenticated)
 	}
 }
+
+func TestTokenInPlaceOfItsFileIsNotShown(t *testing.T) {
+	t.Parallel()
+	const secret = "eyJhbGciOiJSUzI1NiJ9.hunter2.c2lnbmF0dXJl"
+	err := oidc.Check([]oidc.Issuer{
+		{Name: "one", URL: "https://one.example", Audience: "a", TokenFile: secret},
+		{Name: "two", URL: "https://two.example", Audience: "a", CAFile: secret},
+	})
+	if err == nil || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("got %v, want an error without what was given for a file", err)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
@@ -150,11 +151,11 @@ func readAuthorities(file string) (*x509.CertPool, error) {
 	}
 	pem, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("read the authorities: %w", err)
+		return nil, fmt.Errorf("read the authorities: %w", withoutPath(err))
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("read the authorities: no certificate in %s", file)
+		return nil, errors.New("read the authorities: no certificate is in the file")
 	}
 	return pool, nil
 }
@@ -166,11 +167,19 @@ func readBearer(file string) (string, error) {
 	}
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return "", fmt.Errorf("read the issuer's token: %w", err)
+		return "", fmt.Errorf("read the issuer's token: %w", withoutPath(err))
 	}
 	bearer := strings.TrimSpace(string(text))
 	if bearer == "" {
-		return "", fmt.Errorf("read the issuer's token: %s is empty", file)
+		return "", errors.New("read the issuer's token: the file is empty")
 	}
 	return bearer, nil
+}
+
+// withoutPath drops the path from an error of a file: it may be the token itself, in the wrong place.
+func withoutPath(err error) error {
+	if failed, ok := errors.AsType[*fs.PathError](err); ok {
+		return failed.Err
+	}
+	return err
 }

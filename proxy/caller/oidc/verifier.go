@@ -71,6 +71,16 @@ func (v *Verifier) Close() {
 	v.running.Wait()
 }
 
+// Inherit takes over the keys that before knows of issuers which are found as they were, until they are fetched anew:
+// that another issuer comes or goes must not cost the keys of one that is away.
+func (v *Verifier) Inherit(before *Verifier) {
+	for url, heir := range v.issuers {
+		if former, ok := before.issuers[url]; ok && former.CAFile == heir.CAFile && former.TokenFile == heir.TokenFile {
+			heir.ring.inherit(former.ring.all())
+		}
+	}
+}
+
 // Verify returns whom raw stands for. A key that isn't known is waited for if its issuer may be asked now, for as long
 // as ctx and the time-out of a fetch allow. Every error wraps [session.ErrCallerUnauthenticated].
 func (v *Verifier) Verify(ctx context.Context, raw string) (Identity, error) {
