@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -22,8 +21,9 @@ type mintStep struct {
 	mints int
 }
 
-func mintSteps() map[string]mintStep {
-	lease, fence, record := redisKey("cold", "lease"), redisKey("cold", "fence"), redisKey("cold", "token")
+// mintSteps are those of a fleet with this namespace in Redis.
+func mintSteps(prefix string) map[string]mintStep {
+	lease, fence, record := redisKeyUnder(prefix, "cold", "lease"), redisKeyUnder(prefix, "cold", "fence"), redisKeyUnder(prefix, "cold", "token")
 	acquire := texts{has: []string{lease, fence, record}}
 	turn := texts{has: []string{"{budget-mint}:turns"}}
 	commit := texts{has: []string{fence, record}, hasNot: ":lease"}
@@ -67,12 +67,13 @@ func TestFleetMintsWhereItsMinterDiedAtAnyStep(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
 	for mode, killsOlder := range longOr(map[string]bool{"kills": true, "spares": false}, map[string]bool{"kills": true}) {
-		for name, step := range mintSteps() {
+		for name := range mintSteps("") {
 			t.Run(name+", where a mint "+mode+" the older tokens", func(t *testing.T) {
 				t.Parallel()
-				prefix := fmt.Sprintf("CSTPROXY_KEY_PREFIX=%s-%s", strings.ReplaceAll(name, " ", "-"), mode)
+				prefix := strings.ReplaceAll(name, " ", "-") + "-" + mode
+				step := mintSteps(prefix)[name]
 				f, link := startFleetOver(t, redis, portaltest.Options{MintKillsOlder: killsOlder}, step.atPortal,
-					"CSTPROXY_MINT_RATE=1000/s", prefix)
+					"CSTPROXY_MINT_RATE=1000/s", "CSTPROXY_KEY_PREFIX="+prefix)
 				f.replica(0).mustFetch("warm", "") // so that Redis knows the scripts, and does not answer that it doesn't
 				link.gate.Store(step.gate)
 				f.dieAt(step.gate)

@@ -65,9 +65,12 @@ func simulated(t *testing.T, options portaltest.Options, wrap ...func(http.Handl
 }
 
 // redisKey is the key in Redis for this kind of thing of the client, for who has the simulated Portal's key.
-func redisKey(client, kind string) string {
+func redisKey(client, kind string) string { return redisKeyUnder("cstproxy", client, kind) }
+
+// redisKeyUnder is redisKey where the namespace is another.
+func redisKeyUnder(prefix, client, kind string) string {
 	key := session.NewSecret(portaltest.DefaultKey)
-	seal, err := newSeal(Config{KeyPrefix: "cstproxy", RefreshWindow: 7 * 24 * time.Hour, PortalAPIKey: key}, nil)
+	seal, err := newSeal(Config{KeyPrefix: prefix, RefreshWindow: 7 * 24 * time.Hour, PortalAPIKey: key}, nil)
 	if err != nil {
 		panic(err)
 	}
