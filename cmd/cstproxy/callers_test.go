@@ -5,7 +5,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -96,13 +95,13 @@ func TestATokenOfAnIssuerTellsTheProxyWhoAsks(t *testing.T) {
 		return err == nil && got.status == http.StatusOK
 	})
 	c.wantAnswer(http.StatusForbidden, "bob", good)
-	for name, header := range map[string]string{
-		"another audience":     ours.bearer(t, "vault", "system:serviceaccount:app:backend"),
-		"another subject":      ours.bearer(t, "cstproxy", "system:serviceaccount:app:other"),
-		"another issuer":       theirs.bearer(t, "cstproxy", "system:serviceaccount:app:backend"),
-		"a signature too long": good + "AA",
+	for _, header := range []string{
+		ours.bearer(t, "vault", "system:serviceaccount:app:backend"),
+		ours.bearer(t, "cstproxy", "system:serviceaccount:app:other"),
+		theirs.bearer(t, "cstproxy", "system:serviceaccount:app:backend"),
+		good + "AA",
 	} {
-		t.Run(name, func(t *testing.T) { c.wantAnswer(http.StatusUnauthorized, "alice", header) })
+		c.wantAnswer(http.StatusUnauthorized, "alice", header)
 	}
 	c.wantAnswer(http.StatusUnauthorized, "alice")
 	ours.Close()
@@ -127,16 +126,9 @@ func TestACertificateTellsTheProxyWhoAsks(t *testing.T) {
 	v := newVolume(t, files)
 	c := serve(t, append(withCallers(t, "", "certificates: ['CN=backend']"), "CSTPROXY_TLS_CERT_FILE="+v.path("cert"),
 		"CSTPROXY_TLS_KEY_FILE="+v.path("key"), "CSTPROXY_TLS_CLIENT_CA_FILE="+v.path("callers"))...)
-	for name, tc := range map[string]struct {
-		shown  []tls.Certificate
-		status int
-	}{
-		"the caller's": {[]tls.Certificate{callers.Certificate("backend")}, http.StatusOK},
-		"another's":    {[]tls.Certificate{callers.Certificate("other")}, http.StatusUnauthorized},
-		"none":         {nil, http.StatusUnauthorized},
-	} {
-		t.Run(name, func(t *testing.T) { c.secured(own, tc.shown...).wantAnswer(tc.status, "alice") })
-	}
+	c.secured(own, callers.Certificate("backend")).wantAnswer(http.StatusOK, "alice")
+	c.secured(own, callers.Certificate("other")).wantAnswer(http.StatusUnauthorized, "alice")
+	c.secured(own).wantAnswer(http.StatusUnauthorized, "alice")
 }
 
 func TestTheUserAtASocketTellsTheProxyWhoAsks(t *testing.T) {
