@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"log/slog"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,11 +42,11 @@ type portalKey struct {
 func newPortalKey(config Config, files *watch) (*portalKey, error) {
 	k := &portalKey{log: files.log, configured: config.PortalAPIKey, next: config.PortalAPIKeyNext}
 	k.inUse.Store(&config.PortalAPIKey)
-	key, err := files.add(fileOfKey, config.PortalAPIKeyFile, k.take)
+	key, err := files.add(fileOfKey, config.PortalAPIKeyFile, secretLine(never(k.take)))
 	if err != nil {
 		return nil, err
 	}
-	next, err := files.add(fileOfNextKey, config.PortalAPIKeyNextFile, k.takeNext)
+	next, err := files.add(fileOfNextKey, config.PortalAPIKeyNextFile, secretLine(never(k.takeNext)))
 	if err != nil {
 		return nil, err
 	}
@@ -59,30 +57,20 @@ func newPortalKey(config Config, files *watch) (*portalKey, error) {
 func (k *portalKey) current() session.Secret { return *k.inUse.Load() }
 
 // take puts the key that its file holds into use.
-func (k *portalKey) take(content []byte) error {
-	key, err := readKey(content)
-	if err != nil {
-		return err
-	}
+func (k *portalKey) take(key session.Secret) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.configured = key
 	k.use(key)
 	k.tell()
-	return nil
 }
 
 // takeNext keeps the key that is to take over.
-func (k *portalKey) takeNext(content []byte) error {
-	key, err := readKey(content)
-	if err != nil {
-		return err
-	}
+func (k *portalKey) takeNext(key session.Secret) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.next = key
 	k.tell()
-	return nil
 }
 
 // use puts key into use. The caller holds mu.
@@ -166,13 +154,4 @@ func (k *portalKey) heirs(refused session.Secret) []heir {
 		}
 	}
 	return heirs
-}
-
-// readKey reads what a file of a key holds.
-func readKey(content []byte) (session.Secret, error) {
-	text := strings.TrimRight(string(content), "\r\n")
-	if fault := faultOf(setting{}, text); fault != "" {
-		return session.Secret{}, errors.New(fault)
-	}
-	return session.NewSecret(text), nil
 }
