@@ -74,8 +74,9 @@ func (s *beforeSlide) Slide(ctx context.Context, m session.Move) (session.Match,
 	return s.Store.Slide(ctx, m)
 }
 
-func TestTokenReplacedWhileTheStoreIsToldOfActivityIsNotServed(t *testing.T) {
-	t.Parallel()
+// owingActivity returns a tier that is to tell its store, which is well again, of a token's activity.
+func owingActivity(t *testing.T) (*beforeSlide, *cache.Tier, *clock) {
+	t.Helper()
 	store, clock := &beforeSlide{Store: &sessiontest.Store{}}, newClock()
 	tier := newTier(t, cache.TierParts{Store: store, TTL: memoryTTL, Now: clock.Now})
 	token := sessiontest.NewToken(alice, clock.Now())
@@ -83,6 +84,12 @@ func TestTokenReplacedWhileTheStoreIsToldOfActivityIsNotServed(t *testing.T) {
 	store.Break(errDown)
 	_, _ = tier.Slide(t.Context(), session.Move{Client: alice, ID: token.ID, At: token.ActiveAt.Add(time.Second)})
 	store.Break(nil)
+	return store, tier, clock
+}
+
+func TestTokenReplacedWhileTheStoreIsToldOfActivityIsNotServed(t *testing.T) {
+	t.Parallel()
+	store, tier, clock := owingActivity(t)
 	next := sessiontest.NewToken(alice, clock.Now().Add(time.Second))
 	next.Fence = 1
 	store.before = func() { // another replica replaces it, and says so
@@ -99,13 +106,7 @@ func TestTokenReplacedWhileTheStoreIsToldOfActivityIsNotServed(t *testing.T) {
 
 func TestTokenForgottenWhileTheStoreIsToldOfActivityIsNotServed(t *testing.T) {
 	t.Parallel()
-	store, clock := &beforeSlide{Store: &sessiontest.Store{}}, newClock()
-	tier := newTier(t, cache.TierParts{Store: store, TTL: memoryTTL, Now: clock.Now})
-	token := sessiontest.NewToken(alice, clock.Now())
-	save(t, tier, token)
-	store.Break(errDown)
-	_, _ = tier.Slide(t.Context(), session.Move{Client: alice, ID: token.ID, At: token.ActiveAt.Add(time.Second)})
-	store.Break(nil)
+	store, tier, _ := owingActivity(t)
 	store.before = func() { // another replica forgets it, and says so
 		_, err := store.Forget(t.Context(), alice, session.TokenID{})
 		must(t, err)
