@@ -1,6 +1,7 @@
 package cache_test
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"net"
@@ -28,7 +29,7 @@ type lossyDial struct{ losses *losses }
 func (d lossyDial) DialHook(next redis.DialHook) redis.DialHook {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := next(ctx, network, addr)
-		return lossyConn{conn, d.losses}, err
+		return lossyConn{Conn: conn, losses: d.losses, asked: &atomic.Bool{}}, err
 	}
 }
 
@@ -41,11 +42,19 @@ func (d lossyDial) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pro
 type lossyConn struct {
 	net.Conn
 	losses *losses
+	// asked is set while the reply to a call of the store is due: a cluster's client also asks for itself who has which
+	// slots, after each reply that was lost, and that reply is not the one to lose.
+	asked *atomic.Bool
+}
+
+func (c lossyConn) Write(command []byte) (int, error) {
+	c.asked.Store(bytes.Contains(command, []byte("\r\nevalsha\r\n")) || bytes.Contains(command, []byte("\r\nget\r\n")))
+	return c.Conn.Write(command)
 }
 
 func (c lossyConn) Read(buffer []byte) (int, error) {
 	n, err := c.Conn.Read(buffer)
-	if err == nil && c.losses.take() {
+	if err == nil && c.asked.Load() && c.losses.take() {
 		_ = c.Close()
 		return 0, io.EOF
 	}
