@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/base64"
+	"net/http"
 	"os"
 	"strings"
 	"syscall"
@@ -139,6 +140,13 @@ func (r *canaryRun) suffer(what mishap) {
 		}
 	}
 	r.everyRoute()
+	if what.redis != nil && what.end == 0 {
+		// A Redis that fails is soon left alone, and who asks then does not hear what it would say.
+		await(r.t, "the process to say "+what.shows, func() bool {
+			r.ask(http.MethodDelete, r.child.data+"/v1/clients/alice/token", "")
+			return strings.Contains(r.child.written.String(), what.shows)
+		})
+	}
 	r.misplace(r.secretsToMisplace(alice.Secret)...)
 	if (what.portal != portaltest.Fault{}) && r.portal.Stats().Faulted == 0 {
 		r.t.Error("nothing went wrong at Portal")
