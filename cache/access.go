@@ -41,7 +41,17 @@ var (
 	errNoCertificate = errors.New("there is no certificate in it, in PEM")
 )
 
-// NewAccess returns an Access to the Redis of a URL, as [Connect] takes it.
+// NewAccess returns an Access to the Redis of a URL, which is
+//
+//	redis://user:password@host:6379/0             one server (rediss: over TLS)
+//	unix:///run/redis.sock?db=0                   one server on this machine
+//	redis://:password@host:26379?master_name=name&addr=host2:26379
+//	                                              Sentinels (username=, password= are the servers' own)
+//	redis://host:6379?addr=host2:6379             a Cluster (or ?cluster=true with one address)
+//
+// It may also set pool_size, and skip_verify for TLS. Time-outs and retries are not the URL's to set: they are what keeps
+// a hung Redis from costing more than 250 ms.
+// An error holds nothing of the URL: a password may turn up anywhere in it.
 func NewAccess(target session.Secret) (*Access, error) {
 	options, err := parseTarget(target)
 	if err != nil {

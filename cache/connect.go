@@ -8,28 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
-
-	"github.com/cstproxy/cstproxy/proxy/session"
 )
-
-// Connect returns a client for a Redis URL that nothing but the URL opens; it dials when first used. The URL is
-//
-//	redis://user:password@host:6379/0             one server (rediss: over TLS)
-//	unix:///run/redis.sock?db=0                   one server on this machine
-//	redis://:password@host:26379?master_name=name&addr=host2:26379
-//	                                              Sentinels (username=, password= are the servers' own)
-//	redis://host:6379?addr=host2:6379             a Cluster (or ?cluster=true with one address)
-//
-// It may also set pool_size, and skip_verify for TLS. Time-outs and retries are not the URL's to set: they are what keeps
-// a hung Redis from costing more than 250 ms.
-// An error holds nothing of the URL: a password may turn up anywhere in it.
-func Connect(target session.Secret) (redis.UniversalClient, error) {
-	access, err := NewAccess(target)
-	if err != nil {
-		return nil, err
-	}
-	return access.Connect(), nil
-}
 
 // The parser's own errors quote the URL, where a password with a / or ? in it stands for a path or a parameter.
 var (

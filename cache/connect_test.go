@@ -164,9 +164,8 @@ func TestConnectRefusesAWrongURLAndSaysNothingOfIt(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			client, err := cache.Connect(session.NewSecret(target))
+			_, err := cache.NewAccess(session.NewSecret(target))
 			if err == nil {
-				_ = client.Close()
 				t.Fatalf("%s was taken", target)
 			}
 			if said := fmt.Sprintf("%v %+v %#v", err, err, err); strings.Contains(said, "hunter2") {

@@ -32,10 +32,11 @@ func portal() session.Lifetime { return session.Lifetime{IdleTTL: day, RefreshWi
 // connect returns a client for target that ends with the test.
 func connect(tb testing.TB, target string) redis.UniversalClient {
 	tb.Helper()
-	client, err := cache.Connect(session.NewSecret(target))
+	access, err := cache.NewAccess(session.NewSecret(target))
 	if err != nil {
 		tb.Fatal(err)
 	}
+	client := access.Connect()
 	tb.Cleanup(func() { _ = client.Close() })
 	return client
 }

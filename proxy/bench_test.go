@@ -41,7 +41,7 @@ func BenchmarkTokenHit(b *testing.B) {
 		benchmarkTokenHit(b, memory, memory)
 	})
 	b.Run("redis", func(b *testing.B) {
-		client, err := cache.Connect(session.NewSecret(redistest.Start(b).URL()))
+		access, err := cache.NewAccess(session.NewSecret(redistest.Start(b).URL()))
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -50,7 +50,7 @@ func BenchmarkTokenHit(b *testing.B) {
 			b.Fatal(err)
 		}
 		redis := cache.NewRedis(cache.RedisParts{
-			Client: client, Prefix: "bench", Seal: seal, Lifetime: lifetime(), Sent: time.Now, Unreadable: func() {},
+			Client: access.Connect(), Prefix: "bench", Seal: seal, Lifetime: lifetime(), Sent: time.Now, Unreadable: func() {},
 		})
 		b.Cleanup(func() { _ = redis.Close() })
 		benchmarkTokenHit(b, redis, redis)
