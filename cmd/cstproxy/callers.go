@@ -65,7 +65,7 @@ func trusted(issuers []caller.Issuer) []oidc.Issuer {
 	return list
 }
 
-// trust is in the issuers that the callers file names. Only one reading of the file goes on asking them for keys.
+// trust is in the issuers that the callers file names.
 type trust struct {
 	log    *slog.Logger
 	latest *oidc.Verifier
@@ -78,15 +78,25 @@ func (t *trust) issuers(issuers []caller.Issuer) (caller.Verifier, error) {
 		return nil, err
 	}
 	if t.latest != nil {
-		t.latest.Close()
 		verifier.Inherit(t.latest)
 	}
 	t.latest = verifier
-	return tokens{verifier}, nil
+	return tokens{verifier, t}, nil
 }
 
 // tokens are those of the issuers.
-type tokens struct{ verifier *oidc.Verifier }
+type tokens struct {
+	verifier *oidc.Verifier
+	trust    *trust
+}
+
+// Close implements [caller.Verifier]. Nobody inherits keys of issuers that nobody trusted in between.
+func (t tokens) Close() {
+	t.verifier.Close()
+	if t.trust.latest == t.verifier {
+		t.trust.latest = nil
+	}
+}
 
 // Verify implements [caller.Verifier].
 func (t tokens) Verify(ctx context.Context, raw string) (caller.Identity, error) {

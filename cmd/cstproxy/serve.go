@@ -154,6 +154,9 @@ func (a *application) drain(ctx context.Context, servers *servers) error {
 
 func (a *application) close() {
 	a.portal.Close()
+	if callers, ok := a.callers.(*caller.Callers); ok {
+		callers.Close()
+	}
 	a.audit.close()
 	if err := a.store.close(); err != nil {
 		a.log.Warn("store not closed", "error", err)

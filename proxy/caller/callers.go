@@ -30,6 +30,8 @@ type Identity struct {
 type Verifier interface {
 	// Verify returns whom the token speaks of, if one of the issuers made it and it is good now.
 	Verify(ctx context.Context, raw string) (Identity, error)
+	// Close ends what goes on in the background. Whoever is verifying meanwhile is not disturbed.
+	Close()
 }
 
 // Parts is what a [Callers] is made of.
@@ -70,7 +72,17 @@ func (c *Callers) Reload(file []byte) error {
 	}
 	fresh.keepSpent(old)
 	c.book.Store(fresh)
+	if old.verifier != nil && old.verifier != fresh.verifier {
+		old.verifier.Close()
+	}
 	return nil
+}
+
+// Close ends what goes on in the background; after that the file must not be read again.
+func (c *Callers) Close() {
+	if verifier := c.book.Load().verifier; verifier != nil {
+		verifier.Close()
+	}
 }
 
 // methods are the ways in which a request may tell whose it is.

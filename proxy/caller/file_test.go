@@ -171,20 +171,34 @@ func TestPartOfAFileAllowsNoMoreThanTheWhole(t *testing.T) {
 // trusting counts how often it was asked for a Verifier, and of which issuers.
 type trusting struct {
 	asked [][]caller.Issuer
+	given []*verifier
 	err   error
+}
+
+// closed returns which of those given were closed.
+func (t *trusting) closed() (which []int) {
+	for i, v := range t.given {
+		for range v.closed {
+			which = append(which, i)
+		}
+	}
+	return which
 }
 
 func (t *trusting) trust(issuers []caller.Issuer) (caller.Verifier, error) {
 	t.asked = append(t.asked, issuers)
-	return verifier{}, t.err
+	t.given = append(t.given, &verifier{})
+	return t.given[len(t.given)-1], t.err
 }
 
 // verifier knows tokens that say themselves whose they are: a.SUBJECT.c.
-type verifier struct{}
+type verifier struct{ closed int }
+
+func (v *verifier) Close() { v.closed++ }
 
 var errBadToken = errors.New("the token is not good")
 
-func (verifier) Verify(_ context.Context, raw string) (caller.Identity, error) {
+func (*verifier) Verify(_ context.Context, raw string) (caller.Identity, error) {
 	_, rest, _ := strings.Cut(raw, ".")
 	subject, _, _ := strings.Cut(rest, ".")
 	if subject == "bad" {
@@ -208,8 +222,8 @@ func TestVerifierStaysAsLongAsTheIssuersDo(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if len(trusted.asked) != 1 {
-		t.Errorf("%d verifiers for one list of issuers", len(trusted.asked))
+	if len(trusted.asked) != 1 || len(trusted.closed()) != 0 {
+		t.Errorf("%d verifiers for one list of issuers, of which %v were closed", len(trusted.asked), trusted.closed())
 	}
 	if err := callers.Reload(file("two", "b")); err != nil || len(trusted.asked) != 2 || trusted.asked[1][0].Audience != "two" {
 		t.Errorf("another issuer: error %v, asked for %v", err, trusted.asked)
@@ -217,5 +231,15 @@ func TestVerifierStaysAsLongAsTheIssuersDo(t *testing.T) {
 	trusted.err = errBadToken
 	if err := callers.Reload(file("three", "b")); !errors.Is(err, errBadToken) {
 		t.Errorf("error %v for issuers that can't be trusted", err)
+	}
+	if closed := trusted.closed(); !slices.Equal(closed, []int{0}) {
+		t.Errorf("closed were %v; want the first, once another was in its place", closed)
+	}
+	if err := callers.Reload([]byte("callers: [{name: a, uids: [1], routes: [token], clients: [b]}]\n")); err != nil {
+		t.Fatal(err)
+	}
+	callers.Close()
+	if closed := trusted.closed(); !slices.Equal(closed, []int{0, 1}) {
+		t.Errorf("closed were %v; want the second too, once no issuer was left", closed)
 	}
 }
