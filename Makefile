@@ -5,15 +5,26 @@ BENCH    ?= .
 COUNT    ?= 1
 FUZZTIME ?= 10s
 CHECKS   ?= 2000
+BIN      ?= bin/
+IMAGE    ?= ghcr.io/cstproxy/cstproxy
+IMAGE_ARGS ?= --tag $(IMAGE):$(VERSION)
+ENGINE   ?= $(firstword $(foreach name,docker podman buildah,$(if $(shell command -v $(name)),$(name))) docker)
 
-VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+# What the binary says of itself. It comes from here alone, so that a build without the repository, as in an image, can be
+# told the same and gives the same bytes.
+VERSION  := $(patsubst v%,%,$(shell git describe --tags --always --dirty 2>/dev/null || echo devel))
+REVISION := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+# When the commit was made, in seconds and in words: an image built later is the same.
+SOURCE_DATE_EPOCH := $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+CREATED  := $(shell TZ=UTC0 git log -1 --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ 2>/dev/null || echo 1970-01-01T00:00:00Z)
 # Without the template engine for help that has the same text either way: whoever calls methods by names that only appear at
 # run time keeps every method of every type in the binary, which is a third of it.
 TAGS     := urfave_cli_no_template
-TOOL    := go tool -modfile=.tools/go.mod
+LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.revision=$(REVISION)
+TOOL     := go tool -modfile=.tools/go.mod
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint fmt bench fuzz soak cover licenses sbom ci hooks clean redis
+.PHONY: help run build image test lint fmt bench fuzz soak cover licenses sbom ci hooks clean redis
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name text; do printf '  %-8s %s\n' "$$name" "$$text"; done
@@ -22,7 +33,11 @@ run: ## Start the proxy in front of a simulated Portal; ARGS are passed on
 	go run -tags $(TAGS) ./cmd/cstproxy demo $(ARGS)
 
 build: ## Build static binaries into bin/
-	CGO_ENABLED=0 go build -trimpath -tags $(TAGS) -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./cmd/...
+	CGO_ENABLED=0 go build -buildvcs=false -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/...
+
+image: ## Build the container image for this machine, with ENGINE
+	BUILDAH_FORMAT=docker SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) $(ENGINE) build $(IMAGE_ARGS) $(if $(findstring docker,$(ENGINE)),,--timestamp $(SOURCE_DATE_EPOCH)) \
+	  --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) --build-arg CREATED=$(CREATED) .
 
 test: redis ## Run all tests with the race detector, in random order
 	go test -tags $(TAGS) -race -shuffle=on $(PKG)

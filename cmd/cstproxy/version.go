@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"runtime"
@@ -12,21 +13,21 @@ import (
 	"github.com/cstproxy/cstproxy/proxy"
 )
 
-// version is set by the linker in a release.
-var version string
+// version and revision are set by the linker: see the Makefile.
+var version, revision string
 
 // build returns what this binary was built from, by the linker or else by what the Go toolchain noted.
 func build() proxy.Version {
-	v := proxy.Version{Version: version, Revision: "unknown", GoVersion: runtime.Version()}
+	v := proxy.Version{Version: version, Revision: cmp.Or(revision, "unknown"), GoVersion: runtime.Version()}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return v
 	}
 	if v.Version == "" {
-		v.Version = strings.Trim(info.Main.Version, "()") // it is (devel) without one, which no User-Agent may be
+		v.Version = strings.TrimPrefix(strings.Trim(info.Main.Version, "()"), "v") // it is (devel) without one, which no User-Agent may be
 	}
 	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
+		if s.Key == "vcs.revision" && revision == "" {
 			v.Revision = s.Value
 		}
 	}
