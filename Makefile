@@ -69,7 +69,7 @@ licenses: ## List the licenses of what is linked in, in LICENSES.md
 	@mv LICENSES.tmp LICENSES.md
 
 sbom: build ## Write a CycloneDX bill of materials beside the binary
-	go -C .tools run ./supply sbom ../bin/cstproxy >bin/cstproxy.cdx.json
+	go -C .tools run ./supply sbom ../bin/cstproxy $(VERSION) >bin/cstproxy.cdx.json
 
 ci: ## Run everything that CI runs
 	.ci/run

@@ -2,9 +2,7 @@ package main
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"debug/buildinfo"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -19,27 +17,66 @@ import (
 // namespace is where CycloneDX's schemas are, by name.
 const namespace = "http://cyclonedx.org/schema/"
 
-// checkSBOM checks the bill against CycloneDX's own schema, against the binary, and against what go says is linked.
-func checkSBOM(binary, file string) error {
+// check checks a bill of either form against the form's own rules, against the binary, and against what go says is linked.
+func check(binary, file string) error {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}
-	if err := checkSchema(text); err != nil {
+	bill, err := read(file, text)
+	if err != nil {
 		return fmt.Errorf("%s is not valid: %w", file, err)
 	}
-	var bom cdx.BOM
-	if err := cdx.NewBOMDecoder(bytes.NewReader(text), cdx.BOMFileFormatJSON).Decode(&bom); err != nil {
-		return err
-	}
-	if err := checkBinary(binary, bom); err != nil {
+	if err := checkBinary(binary, bill.hash); err != nil {
 		return err
 	}
 	info, err := buildinfo.ReadFile(binary)
 	if err != nil {
 		return err
 	}
-	return checkComplete(info.Path, *bom.Components)
+	modules, err := linked(info.Path, platformOf(info))
+	if err != nil {
+		return err
+	}
+	return checkComplete(modules, bill.parts)
+}
+
+// bill is what bills of both forms say.
+type bill struct {
+	// hash is the binary's.
+	hash  string
+	parts []part
+}
+
+type part struct{ path, version, license string }
+
+func read(file string, text []byte) (bill, error) {
+	if strings.HasSuffix(file, ".spdx.json") {
+		return readSPDX(text)
+	}
+	return readCycloneDX(text)
+}
+
+func readCycloneDX(text []byte) (bill, error) {
+	if err := checkSchema(text); err != nil {
+		return bill{}, err
+	}
+	var bom cdx.BOM
+	if err := cdx.NewBOMDecoder(bytes.NewReader(text), cdx.BOMFileFormatJSON).Decode(&bom); err != nil {
+		return bill{}, err
+	}
+	if bom.Metadata == nil || bom.Metadata.Component == nil || bom.Metadata.Component.Hashes == nil || bom.Components == nil {
+		return bill{}, errors.New("it does not say what it is for, or what of")
+	}
+	read := bill{hash: (*bom.Metadata.Component.Hashes)[0].Value}
+	for _, c := range *bom.Components {
+		p := part{path: c.Name, version: c.Version}
+		if c.Licenses != nil && len(*c.Licenses) > 0 {
+			p.license = (*c.Licenses)[0].License.ID
+		}
+		read.parts = append(read.parts, p)
+	}
+	return read, nil
 }
 
 // checkSchema takes the schemas from the module that writes the bill, so that nothing is fetched.
@@ -81,31 +118,26 @@ func addSchema(compiler *jsonschema.Compiler, name, file string) error {
 	return compiler.AddResource(name, schema)
 }
 
-func checkBinary(binary string, bom cdx.BOM) error {
-	content, err := os.ReadFile(binary)
+func checkBinary(binary, hash string) error {
+	sum, err := hashOf(binary)
 	if err != nil {
 		return err
 	}
-	sum := sha256.Sum256(content)
-	if got := (*bom.Metadata.Component.Hashes)[0].Value; got != hex.EncodeToString(sum[:]) {
-		return fmt.Errorf("the bill is for a binary with the hash %s, %s has %x", got, binary, sum)
+	if sum != hash {
+		return fmt.Errorf("the bill is for a binary with the hash %s, %s has %s", hash, binary, sum)
 	}
 	return nil
 }
 
-func checkComplete(pkg string, components []cdx.Component) error {
-	listed := map[string]cdx.Component{}
-	for _, c := range components {
-		listed[c.Name] = c
-	}
-	modules, err := linked(pkg)
-	if err != nil {
-		return err
+func checkComplete(modules []module, parts []part) error {
+	listed := map[string]part{}
+	for _, p := range parts {
+		listed[p.path] = p
 	}
 	var missing []error
 	for _, m := range modules {
-		if c := listed[m.path]; c.Version != m.version || c.Licenses == nil {
-			missing = append(missing, fmt.Errorf("%s %s is linked in, and the bill has it as %q", m.path, m.version, c.Version))
+		if p := listed[m.path]; p.version != m.version || p.license == "" {
+			missing = append(missing, fmt.Errorf("%s %s is linked in, and the bill has it as %q, licensed as %q", m.path, m.version, p.version, p.license))
 		}
 		delete(listed, m.path)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -18,7 +19,7 @@ func allowed() []string {
 }
 
 func printLicenses(pkg string) error {
-	modules, err := linked(pkg)
+	modules, err := linked(pkg, nil)
 	if err != nil {
 		return err
 	}
@@ -81,4 +82,26 @@ func identify(text []byte) ([]string, error) {
 		names = append(names, match.ID)
 	}
 	return names, nil
+}
+
+// printNotices prints the texts themselves: whoever passes the binary on passes them on.
+func printNotices(pkg string) error {
+	modules, err := linked(pkg, nil)
+	if err != nil {
+		return err
+	}
+	for _, m := range modules {
+		files, err := m.licenseFiles()
+		if err != nil {
+			return err
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				return err
+			}
+			fmt.Printf("==== %s %s: %s\n\n%s\n", m.path, m.listedVersion(), filepath.Base(file), text)
+		}
+	}
+	return nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"debug/buildinfo"
 	"fmt"
 	"maps"
 	"os"
@@ -27,12 +28,25 @@ type module struct {
 	packages []string
 }
 
-// linked returns the modules of which a package of the product links something, the standard library among them, by
-// their paths.
-func linked(pkg string) ([]module, error) {
+// platform is what a binary is for, as go takes it from its environment; the zero value is this machine's.
+type platform []string
+
+func platformOf(info *buildinfo.BuildInfo) platform {
+	var p platform
+	for _, s := range info.Settings {
+		if s.Key == "GOOS" || s.Key == "GOARCH" {
+			p = append(p, s.Key+"="+s.Value)
+		}
+	}
+	return p
+}
+
+// linked returns the modules of which a package of the product links something for a platform, the standard library among
+// them, by their paths.
+func linked(pkg string, on platform) ([]module, error) {
 	// The standard library has one license, at its root; what lies deeper is for BoringCrypto, which is not linked in.
 	const format = `{{if .Standard}}{{.Root}}{{else}}{{.Dir}}{{end}}{{"\t"}}{{if .Standard}}std{{else}}{{with .Module}}{{if not .Main}}{{.Path}}{{"\t"}}{{.Version}}{{"\t"}}{{.Dir}}{{end}}{{end}}{{end}}`
-	lines, err := ask("list", "-deps", "-f", format, pkg)
+	lines, err := ask(on, "list", "-deps", "-f", format, pkg)
 	if err != nil {
 		return nil, err
 	}
@@ -65,10 +79,10 @@ func described(fields []string) module {
 }
 
 // ask runs go in the product's module and returns the lines that it prints. What it links is what make build links.
-func ask(args ...string) ([]string, error) {
+func ask(on platform, args ...string) ([]string, error) {
 	command := exec.Command("go", args...)
 	command.Dir = product
-	command.Env = append(os.Environ(), "CGO_ENABLED=0")
+	command.Env = append(append(os.Environ(), "CGO_ENABLED=0"), on...)
 	command.Stderr = os.Stderr
 	out, err := command.Output()
 	if err != nil {

@@ -17,16 +17,16 @@ import (
 const specVersion = cdx.SpecVersion1_6
 
 // printSBOM takes what is in the binary from the binary itself, and adds the licenses. Two runs print the same.
-func printSBOM(binary string) error {
+func printSBOM(binary, version string) error {
 	info, err := buildinfo.ReadFile(binary)
 	if err != nil {
 		return err
 	}
-	licenses, err := licensesByPath(info.Path)
+	licenses, err := licensesByPath(info.Path, platformOf(info))
 	if err != nil {
 		return err
 	}
-	about, err := describe(binary, info)
+	about, err := describe(binary, version, info)
 	if err != nil {
 		return err
 	}
@@ -53,20 +53,19 @@ func printSBOM(binary string) error {
 }
 
 // describe says which binary the bill is for: the hash tells it from any other.
-func describe(binary string, info *buildinfo.BuildInfo) (cdx.Component, error) {
-	content, err := os.ReadFile(binary)
+func describe(binary, version string, info *buildinfo.BuildInfo) (cdx.Component, error) {
+	sum, err := hashOf(binary)
 	if err != nil {
 		return cdx.Component{}, err
 	}
-	sum := sha256.Sum256(content)
 	var properties []cdx.Property
 	for _, s := range info.Settings {
 		properties = append(properties, cdx.Property{Name: "build:" + s.Key, Value: s.Value})
 	}
 	return cdx.Component{
-		BOMRef: "binary", Type: cdx.ComponentTypeApplication, Name: info.Path, Version: strings.Trim(info.Main.Version, "()"),
-		PackageURL: purl(info.Main.Path, strings.Trim(info.Main.Version, "()")), Properties: &properties,
-		Hashes: &[]cdx.Hash{{Algorithm: cdx.HashAlgoSHA256, Value: hex.EncodeToString(sum[:])}},
+		BOMRef: "binary", Type: cdx.ComponentTypeApplication, Name: info.Path, Version: version,
+		PackageURL: purl(info.Main.Path, version), Properties: &properties,
+		Hashes: &[]cdx.Hash{{Algorithm: cdx.HashAlgoSHA256, Value: sum}},
 	}, nil
 }
 
@@ -83,6 +82,16 @@ func component(dep *debug.Module) (cdx.Component, error) {
 	}, nil
 }
 
+// hashOf returns the SHA-256 of a file in hex: it tells the file from any other.
+func hashOf(file string) (string, error) {
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(content)
+	return hex.EncodeToString(sum[:]), nil
+}
+
 func purl(path, version string) string { return "pkg:golang/" + path + "@" + version }
 
 func dependencies(of string, components []cdx.Component) *[]cdx.Dependency {
@@ -94,8 +103,8 @@ func dependencies(of string, components []cdx.Component) *[]cdx.Dependency {
 }
 
 // licensesByPath returns the licenses :: path of a module linked into the package → its own
-func licensesByPath(pkg string) (map[string]*cdx.Licenses, error) {
-	modules, err := linked(pkg)
+func licensesByPath(pkg string, on platform) (map[string]*cdx.Licenses, error) {
+	modules, err := linked(pkg, on)
 	if err != nil {
 		return nil, err
 	}
