@@ -24,7 +24,7 @@ LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.revision=$(REVISION)
 TOOL     := go tool -modfile=.tools/go.mod
 
 .DEFAULT_GOAL := help
-.PHONY: help run build image test lint fmt bench fuzz soak cover licenses sbom ci hooks clean redis
+.PHONY: help run build image release test lint fmt bench fuzz soak cover licenses sbom ci hooks clean redis
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name text; do printf '  %-8s %s\n' "$$name" "$$text"; done
@@ -38,6 +38,9 @@ build: ## Build static binaries into bin/
 image: ## Build the container image for this machine, with ENGINE
 	BUILDAH_FORMAT=docker SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) $(ENGINE) build $(IMAGE_ARGS) $(if $(findstring docker,$(ENGINE)),,--timestamp $(SOURCE_DATE_EPOCH)) \
 	  --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) --build-arg CREATED=$(CREATED) .
+
+release: ## Make archives, bills of materials, provenance, sums and signature; DRY_RUN=1 of any commit
+	@.tools/release
 
 test: redis ## Run all tests with the race detector, in random order
 	go test -tags $(TAGS) -race -shuffle=on $(PKG)
@@ -78,7 +81,7 @@ hooks: ## Check each commit before it is made
 	git config core.hooksPath .githooks
 
 clean: ## Remove what the other targets made
-	rm -rf bin coverage.out coverage.html
+	rm -rf bin dist coverage.out coverage.html
 
 redis:
 	@.ci/need-redis
