@@ -21,8 +21,8 @@ env:
 resources:
   requests:
     cpu: {{ $values.resources.requests.cpu | toString | quote }}
-    memory: {{ $values.resources.requests.memory }}
-    ephemeral-storage: {{ index $values.resources.requests "ephemeral-storage" }}
+    memory: {{ $values.resources.limits.memory }}
+    ephemeral-storage: {{ index $values.resources.limits "ephemeral-storage" }}
   limits:
     memory: {{ $values.resources.limits.memory }}
     ephemeral-storage: {{ index $values.resources.limits "ephemeral-storage" }}
@@ -71,13 +71,17 @@ volumeMounts:
 {{- end -}}
 
 {{/*
-cstproxy.goMemoryLimit leaves a tenth of the memory to what Go's heap is not: stacks, the binary, the kernel's buffers.
+cstproxy.goMemoryLimit leaves a tenth of the memory to what Go doesn't count, such as the binary and the kernel's buffers.
 */}}
 {{- define "cstproxy.goMemoryLimit" -}}
-{{- $limit := .Values.cstproxy.resources.limits.memory | toString -}}
-{{- $mebibytes := trimSuffix "Mi" $limit | atoi -}}
-{{- if hasSuffix "Gi" $limit -}}
-{{- $mebibytes = trimSuffix "Gi" $limit | atoi | mul 1024 -}}
-{{- end -}}
+{{- $mebibytes := include "cstproxy.mebibytes" .Values.cstproxy.resources.limits.memory | atoi -}}
 {{- printf "%dMiB" (div (mul $mebibytes 9) 10) -}}
+{{- end -}}
+
+{{- define "cstproxy.mebibytes" -}}
+{{- if hasSuffix "Gi" . -}}
+{{- trimSuffix "Gi" . | atoi | mul 1024 -}}
+{{- else -}}
+{{- trimSuffix "Mi" . -}}
+{{- end -}}
 {{- end -}}

@@ -46,17 +46,20 @@ authority to mount.
 */}}
 {{- define "cstproxy.appVolumeMounts" -}}
 {{- include "cstproxy.check" . -}}
-{{- $values := .Values.cstproxy -}}
-{{- if eq $values.data.listen "socket" }}
+{{- include "cstproxy.appVolumeMountList" .Values.cstproxy | trim -}}
+{{- end -}}
+
+{{- define "cstproxy.appVolumeMountList" -}}
+{{- if eq .data.listen "socket" }}
 - name: cstproxy-socket
   mountPath: /run/cstproxy
 {{- end }}
-{{- if $values.callerAuth.enabled }}
+{{- if .callerAuth.enabled }}
 - name: cstproxy-caller
   mountPath: /run/secrets/cstproxy-caller
   readOnly: true
 {{- end }}
-{{- if and $values.tls.enabled $values.tls.caKey }}
+{{- if and .tls.enabled .tls.caKey }}
 - name: cstproxy-ca
   mountPath: /run/secrets/cstproxy-ca
   readOnly: true
@@ -69,25 +72,28 @@ the files.
 */}}
 {{- define "cstproxy.volumes" -}}
 {{- include "cstproxy.check" . -}}
-{{- $values := .Values.cstproxy -}}
-{{- include "cstproxy.secretVolume" (dict "name" "cstproxy-portal" "secret" $values.portal.secretName) }}
-{{- include "cstproxy.secretVolume" (dict "name" "cstproxy-redis" "secret" $values.redis.secretName) }}
-{{- with $values.redis.clientSecretName }}
+{{- include "cstproxy.volumeList" .Values.cstproxy | trim -}}
+{{- end -}}
+
+{{- define "cstproxy.volumeList" -}}
+{{- include "cstproxy.secretVolume" (dict "name" "cstproxy-portal" "secret" .portal.secretName) }}
+{{- include "cstproxy.secretVolume" (dict "name" "cstproxy-redis" "secret" .redis.secretName) }}
+{{- with .redis.clientSecretName }}
 {{- include "cstproxy.secretVolume" (dict "name" "cstproxy-redis-client" "secret" .) }}
 {{- end }}
-{{- with $values.sealKeys.secretName }}
+{{- with .sealKeys.secretName }}
 {{- include "cstproxy.secretVolume" (dict "name" "cstproxy-seal-keys" "secret" .) }}
 {{- end }}
-{{- if $values.tls.enabled }}
-{{- include "cstproxy.secretVolume" (dict "name" "cstproxy-tls" "secret" $values.tls.secretName) }}
-{{- with $values.tls.caKey }}
-{{- include "cstproxy.secretVolume" (dict "name" "cstproxy-ca" "secret" $values.tls.secretName "only" . "path" "ca.crt") }}
+{{- if .tls.enabled }}
+{{- include "cstproxy.secretVolume" (dict "name" "cstproxy-tls" "secret" .tls.secretName) }}
+{{- with .tls.caKey }}
+{{- include "cstproxy.secretVolume" (dict "name" "cstproxy-ca" "secret" $.tls.secretName "only" . "path" "ca.crt") }}
 {{- end }}
 {{- end }}
-{{- if $values.callerAuth.enabled }}
-{{- include "cstproxy.callerVolumes" $values.callerAuth }}
+{{- if .callerAuth.enabled }}
+{{- include "cstproxy.callerVolumes" .callerAuth }}
 {{- end }}
-{{- if eq $values.data.listen "socket" }}
+{{- if eq .data.listen "socket" }}
 - name: cstproxy-socket
   emptyDir:
     medium: Memory

@@ -34,4 +34,8 @@ example.env tells the app where the proxy is. curl takes a socket by an option, 
   value: {{ .context.Values.clientId }}
 - name: CURL_OPTIONS
   value: {{ $options | quote }}
+{{- if .context.Values.cstproxy.callerAuth.enabled }}
+- name: CST_TOKEN_FILE
+  value: /run/secrets/cstproxy-caller/token
+{{- end }}
 {{- end -}}
