@@ -81,7 +81,7 @@ func mustRender(t *testing.T, values map[string]any) []byte {
 	return documents
 }
 
-func TestCasesRenderAsBefore(t *testing.T) {
+func TestRenderedIsAsReviewed(t *testing.T) {
 	t.Parallel()
 	for _, name := range caseNames(t) {
 		t.Run(name, func(t *testing.T) {

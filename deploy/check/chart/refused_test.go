@@ -107,6 +107,7 @@ func TestNativeSidecarNeedsKubernetes129(t *testing.T) {
 	}{
 		"native on the last without": {"1.28.15", "native", true},
 		"native on the first with":   {"1.29.0", "native", false},
+		"native on a vendor's last":  {"v1.28.9-eks-1a2b3c4", "native", true},
 		"native on a vendor's first": {"v1.29.0-eks-1a2b3c4", "native", false},
 		"classic on an old one":      {"1.28.15", "classic", false},
 		"classic on a new one":       {"1.36.0", "classic", false},
