@@ -10,10 +10,10 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 TOOL    := go tool -modfile=.tools/go.mod
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint fmt bench fuzz soak cover licenses sbom ci hooks clean redis
+.PHONY: help run build test lint fmt bench fuzz soak cover licenses sbom manifests ci hooks clean redis
 
 help: ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name text; do printf '  %-8s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name text; do printf '  %-9s %s\n' "$$name" "$$text"; done
 
 run: ## Start the proxy in front of a simulated Portal; ARGS are passed on
 	go run ./cmd/cstproxy demo $(ARGS)
@@ -52,6 +52,9 @@ licenses: ## List the licenses of what is linked in, in LICENSES.md
 
 sbom: build ## Write a CycloneDX bill of materials beside the binary
 	go -C .tools run ./supply sbom ../bin/cstproxy >bin/cstproxy.cdx.json
+
+manifests: ## Render the golden files of the manifests under deploy/ anew
+	go -C deploy/check test . -run '^TestRenderedIsAsReviewed$$' -update
 
 ci: ## Run everything that CI runs
 	.ci/run

@@ -36,7 +36,7 @@ func (w Workload) placement() []string {
 	case native >= 0 && plain >= 0:
 		return []string{"cstproxy is there twice"}
 	case native >= 0:
-		return native0(w.Pod.Spec, native)
+		return first(w.Pod.Spec, native)
 	case plain >= 0:
 		return w.classic(w.Pod.Spec.Containers[plain])
 	case w.GetLabels()[Proxy] == "sidecar":
@@ -45,7 +45,7 @@ func (w Workload) placement() []string {
 	return nil
 }
 
-func native0(pod corev1.PodSpec, at int) (faults []string) {
+func first(pod corev1.PodSpec, at int) (faults []string) {
 	if at != 0 {
 		faults = append(faults, "cstproxy is not the first init container: those before it can't use it")
 	}

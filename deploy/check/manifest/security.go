@@ -28,13 +28,17 @@ func Insecure(objects Objects) ([]Refusal, error) {
 	level := api.LevelVersion{Level: api.LevelRestricted, Version: api.LatestVersion()}
 	var refusals []Refusal
 	for _, w := range workloads {
-		for _, result := range evaluator.EvaluatePod(level, &w.Pod.ObjectMeta, &w.Pod.Spec) {
-			if result.Allowed {
-				continue
-			}
-			name := w.GetKind() + "/" + w.GetName()
-			refusals = append(refusals, Refusal{Workload: name, Reason: result.ForbiddenReason, Detail: result.ForbiddenDetail})
-		}
+		results := evaluator.EvaluatePod(level, &w.Pod.ObjectMeta, &w.Pod.Spec)
+		refusals = append(refusals, refused(w.GetKind()+"/"+w.GetName(), results)...)
 	}
 	return refusals, nil
+}
+
+func refused(workload string, results []policy.CheckResult) (refusals []Refusal) {
+	for _, result := range results {
+		if !result.Allowed {
+			refusals = append(refusals, Refusal{Workload: workload, Reason: result.ForbiddenReason, Detail: result.ForbiddenDetail})
+		}
+	}
+	return refusals
 }

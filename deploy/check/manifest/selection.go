@@ -72,24 +72,32 @@ func reaches(selector *metav1.LabelSelector, ports []intstr.IntOrString, workloa
 	}
 	var faults []string
 	for _, w := range pods {
-		for _, port := range ports {
-			if !w.hasPort(port) {
-				faults = append(faults, fmt.Sprintf("%s/%s has no port %s", w.GetKind(), w.GetName(), port.String()))
-			}
-		}
+		faults = append(faults, w.lacks(ports)...)
 	}
 	return faults, nil
 }
 
-func (w Workload) hasPort(port intstr.IntOrString) bool {
-	for _, c := range slices.Concat(w.Pod.Spec.InitContainers, w.Pod.Spec.Containers) {
-		for _, p := range c.Ports {
-			if p.Name != "" && p.Name == port.StrVal || port.Type == intstr.Int && p.ContainerPort == port.IntVal {
-				return true
-			}
+func (w Workload) lacks(ports []intstr.IntOrString) (faults []string) {
+	for _, port := range ports {
+		if !slices.ContainsFunc(w.ports(), func(p corev1.ContainerPort) bool { return isPort(p, port) }) {
+			faults = append(faults, fmt.Sprintf("%s/%s has no port %s", w.GetKind(), w.GetName(), port.String()))
 		}
 	}
-	return false
+	return faults
+}
+
+func (w Workload) ports() (list []corev1.ContainerPort) {
+	for _, c := range slices.Concat(w.Pod.Spec.InitContainers, w.Pod.Spec.Containers) {
+		list = append(list, c.Ports...)
+	}
+	return list
+}
+
+func isPort(p corev1.ContainerPort, named intstr.IntOrString) bool {
+	if named.Type == intstr.Int {
+		return p.ContainerPort == named.IntVal
+	}
+	return p.Name == named.StrVal
 }
 
 func disruption(content map[string]any, workloads []Workload) ([]string, error) {

@@ -1,4 +1,4 @@
-module github.com/cstproxy/cstproxy/deploy/check
+module github.com/cstproxy/cstproxy/tools/kube-score
 
 go 1.26.0
 
