@@ -5,22 +5,22 @@ import (
 	"testing"
 
 	"helm.sh/helm/v4/pkg/chart/common"
-	v2 "helm.sh/helm/v4/pkg/chart/v2"
+	helmchart "helm.sh/helm/v4/pkg/chart/v2"
 
 	"github.com/cstproxy/cstproxy/deploy/check/chart"
 )
 
 // consumer is a chart with one template, and the library under another name.
-func consumer(t *testing.T, template string) *v2.Chart {
+func consumer(t *testing.T, template string) *helmchart.Chart {
 	t.Helper()
 	lib, err := chart.Open(library)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &v2.Chart{
-		Metadata: &v2.Metadata{
-			APIVersion: v2.APIVersionV2, Name: "consumer", Version: "1.0.0",
-			Dependencies: []*v2.Dependency{{Name: "cstproxy", Alias: "tokens", Version: lib.Metadata.Version}},
+	c := &helmchart.Chart{
+		Metadata: &helmchart.Metadata{
+			APIVersion: helmchart.APIVersionV2, Name: "consumer", Version: "1.0.0",
+			Dependencies: []*helmchart.Dependency{{Name: "cstproxy", Alias: "tokens", Version: lib.Metadata.Version}},
 		},
 		Templates: []*common.File{{Name: "templates/url.yaml", Data: []byte(template)}},
 	}

@@ -10,7 +10,7 @@ import (
 
 	"helm.sh/helm/v4/pkg/chart/common"
 	"helm.sh/helm/v4/pkg/chart/common/util"
-	v2 "helm.sh/helm/v4/pkg/chart/v2"
+	helmchart "helm.sh/helm/v4/pkg/chart/v2"
 	"helm.sh/helm/v4/pkg/chart/v2/loader"
 	chartutil "helm.sh/helm/v4/pkg/chart/v2/util"
 	"helm.sh/helm/v4/pkg/engine"
@@ -18,7 +18,7 @@ import (
 
 // Open loads the chart in a directory together with its dependencies that are directories too, as helm dependency build
 // would put them into it.
-func Open(directory string) (*v2.Chart, error) {
+func Open(directory string) (*helmchart.Chart, error) {
 	c, err := loader.LoadDir(directory)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", directory, err)
@@ -49,7 +49,7 @@ type Release struct {
 }
 
 // Render returns the manifests of a release called wallet, each file below a comment with its name. It changes c.
-func Render(c *v2.Chart, r Release) ([]byte, error) {
+func Render(c *helmchart.Chart, r Release) ([]byte, error) {
 	version, err := common.ParseKubeVersion(r.Kubernetes)
 	if err != nil {
 		return nil, fmt.Errorf("render %s: %w", c.Name(), err)
