@@ -8,10 +8,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/cstproxy/cstproxy/deploy/check/manifest"
 )
@@ -179,5 +181,66 @@ func TestProductionPinsEveryImage(t *testing.T) {
 	}
 	if images == 0 {
 		t.Error("found no image")
+	}
+}
+
+func TestFleetRunsAsSidecarsDo(t *testing.T) {
+	sidecar, fleet := proxies(t, "testdata/cases/job")[0], proxies(t, "testdata/cases/fleet")[0]
+	for _, c := range []*corev1.Container{&sidecar, &fleet} {
+		c.Env, c.Ports, c.Resources, c.VolumeMounts, c.RestartPolicy = nil, nil, corev1.ResourceRequirements{}, nil, nil
+	}
+	if diff := cmp.Diff(sidecar, fleet); diff != "" {
+		t.Errorf("the fleet's container differs by more than settings, ports, size and mounts:\n%s", diff)
+	}
+}
+
+// proxies returns the product's containers of a case.
+func proxies(t *testing.T, directory string) (list []corev1.Container) {
+	t.Helper()
+	workloads, err := parse(t, build(t, directory)).Workloads()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range workloads {
+		for _, c := range slices.Concat(w.Pod.Spec.InitContainers, w.Pod.Spec.Containers) {
+			if c.Name == manifest.Proxy {
+				list = append(list, c)
+			}
+		}
+	}
+	if len(list) == 0 {
+		t.Fatalf("%s has no %s", directory, manifest.Proxy)
+	}
+	return list
+}
+
+func TestClassicSidecarIsTheNativeOneButForItsEnd(t *testing.T) {
+	native, classic := proxies(t, "testdata/cases/networkpolicy")[0], proxies(t, "testdata/cases/classic")[0]
+	native.RestartPolicy = nil
+	native.Env = append(native.Env, corev1.EnvVar{Name: "CSTPROXY_DRAIN_DELAY", Value: "15s"})
+	if diff := cmp.Diff(native, classic); diff != "" {
+		t.Errorf("they differ by more than restartPolicy and CSTPROXY_DRAIN_DELAY:\n%s", diff)
+	}
+}
+
+func TestSelectedWorkloadsAloneGetASidecar(t *testing.T) {
+	workloads, err := parse(t, build(t, "testdata/cases/kinds")).Workloads()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, w := range workloads {
+		var names []string
+		for _, c := range slices.Concat(w.Pod.Spec.InitContainers, w.Pod.Spec.Containers) {
+			names = append(names, c.Name)
+		}
+		got[w.GetKind()+"/"+w.GetName()] = strings.Join(names, " ")
+	}
+	want := map[string]string{
+		"Deployment/web": "cstproxy app", "Deployment/unlabelled": "app", "StatefulSet/queue": "cstproxy migrate app",
+		"DaemonSet/node": "cstproxy app", "Job/report": "cstproxy app",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
 }
