@@ -24,10 +24,10 @@ LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.revision=$(REVISION)
 TOOL     := go tool -modfile=.tools/go.mod
 
 .DEFAULT_GOAL := help
-.PHONY: help run build image release test lint fmt bench fuzz soak cover licenses sbom ci hooks clean redis
+.PHONY: help run build image release test lint fmt bench fuzz soak cover licenses sbom manifests ci hooks clean redis
 
 help: ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name text; do printf '  %-8s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name text; do printf '  %-9s %s\n' "$$name" "$$text"; done
 
 run: ## Start the proxy in front of a simulated Portal; ARGS are passed on
 	go run -tags $(TAGS) ./cmd/cstproxy demo $(ARGS)
@@ -73,6 +73,9 @@ licenses: ## List the licenses of what is linked in, in LICENSES.md
 
 sbom: build ## Write a CycloneDX bill of materials beside the binary
 	go -C .tools run ./supply sbom ../bin/cstproxy $(VERSION) >bin/cstproxy.cdx.json
+
+manifests: ## Render the golden files of the manifests under deploy/ anew
+	go -C deploy/check test . ./chart -run '^TestRenderedIsAsReviewed$$' -update
 
 ci: ## Run everything that CI runs
 	.ci/run

@@ -68,6 +68,8 @@ type Config struct {
 	MaxWaiting     int `env:"CSTPROXY_MAX_WAITING" envDefault:"4000" usage:"most of them that wait for Portal; less than CSTPROXY_MAX_IN_FLIGHT; unless set, at most four fifths of it" allowed:"a whole number of 1 or more"`
 	MaxAtPortal    int `env:"CSTPROXY_MAX_AT_PORTAL" envDefault:"500" usage:"most mints, refreshes and registrations under way at Portal or waiting for their turn" allowed:"a whole number from 1 to 1000000"`
 
+	DrainDelay time.Duration `env:"CSTPROXY_DRAIN_DELAY" envDefault:"0s" usage:"how long after SIGTERM everything is still served while /readyz says 503, before the drain" allowed:"a Go duration from 0 to 5m, such as 10s"`
+
 	Audit       auditTarget `env:"CSTPROXY_AUDIT" envDefault:"off" usage:"where a line of audit goes for every request and every token: log is standard error" allowed:"off, log or file:/path"`
 	AuditStrict bool        `env:"CSTPROXY_AUDIT_STRICT" envDefault:"false" oneof:"true false" usage:"hand no token out whose line of audit can't be written"`
 

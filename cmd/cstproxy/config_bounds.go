@@ -10,6 +10,9 @@ import (
 // maxPortalTimeout is past what any caller waits for a token.
 const maxPortalTimeout = time.Minute
 
+// maxDrainDelay is past what any router of traffic takes to hear of readiness.
+const maxDrainDelay = 5 * time.Minute
+
 // mostPlaces is past what one machine can hold open.
 const mostPlaces = 1_000_000
 
@@ -42,6 +45,7 @@ func bounds() []bound {
 		of("CSTPROXY_MAX_IN_FLIGHT", func(c Config) bool { return c.MaxInFlight >= 2 }),
 		of("CSTPROXY_MAX_WAITING", func(c Config) bool { return c.MaxWaiting >= 1 }),
 		of("CSTPROXY_MAX_AT_PORTAL", func(c Config) bool { return c.MaxAtPortal >= 1 && c.MaxAtPortal <= mostPlaces }),
+		of("CSTPROXY_DRAIN_DELAY", func(c Config) bool { return c.DrainDelay >= 0 && c.DrainDelay <= maxDrainDelay }),
 	}
 }
 

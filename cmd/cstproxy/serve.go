@@ -59,6 +59,7 @@ func (a *application) serve(ctx context.Context) error {
 	}
 	servers := &servers{data: a.server(a.data), admin: a.server(a.admin)}
 	servers.data.ConnContext = caller.ConnContext
+	a.health.Dismiss(servers.data)
 	a.bound(servers.data, portData, connections(ctx, a.config.MaxConnections, a.log))
 	a.bound(servers.admin, portAdmin, adminConnections)
 	group, running := errgroup.WithContext(ctx)
@@ -67,7 +68,7 @@ func (a *application) serve(ctx context.Context) error {
 	group.Go(func() error { a.store.run(background); return nil })
 	group.Go(func() error { a.files.run(background); return nil })
 	group.Go(func() error { a.audit.follow(background); return nil })
-	group.Go(func() error { <-running.Done(); defer stop(); return a.drain(context.WithoutCancel(ctx), servers) })
+	group.Go(func() error { <-running.Done(); defer stop(); return a.drain(ctx, servers) })
 	a.health.Started()
 	a.log.InfoContext(ctx, "serving", "version", build().Version, "listen", data.Addr().String(),
 		"admin_listen", admin.Addr().String(), "portal", string(a.config.PortalAPIURL), "store", a.storeKind(),
@@ -130,11 +131,16 @@ func until(err error) error {
 	return err
 }
 
-// drain ends the servers: no new connections, requests in flight finish. What has not finished by then is told that
-// this replica is shutting down. The admin port goes last, so that readiness can be seen to end.
-func (a *application) drain(ctx context.Context, servers *servers) error {
+// drain ends the servers: readiness first, and the rest once whoever goes by it had time to see that, if there is a signal
+// to end and nothing failed. Then there are no new connections, and requests in flight finish. What has not finished by
+// then is told that this replica is shutting down. The admin port goes last, so that readiness can be seen to end.
+func (a *application) drain(serving context.Context, servers *servers) error {
+	ctx := context.WithoutCancel(serving)
 	a.health.Drain()
-	a.log.InfoContext(ctx, "draining")
+	a.log.InfoContext(ctx, "draining", "delay", a.config.DrainDelay.String())
+	if serving.Err() != nil {
+		<-time.After(a.config.DrainDelay)
+	}
 	patience, cancel := context.WithTimeout(ctx, drainTime)
 	defer cancel()
 	err := servers.data.Shutdown(patience)

@@ -70,6 +70,7 @@ func TestSettingsAreThoseOfTheManual(t *testing.T) {
 		{"CSTPROXY_MAX_IN_FLIGHT", "max-in-flight", "5000"},
 		{"CSTPROXY_MAX_WAITING", "max-waiting", "4000"},
 		{"CSTPROXY_MAX_AT_PORTAL", "max-at-portal", "500"},
+		{"CSTPROXY_DRAIN_DELAY", "drain-delay", "0s"},
 		{"CSTPROXY_AUDIT", "audit", "off"},
 		{"CSTPROXY_AUDIT_STRICT", "audit-strict", "false"},
 		{"CSTPROXY_LOG_LEVEL", "log-level", "info"},
