@@ -123,12 +123,14 @@ func fetchAll(connections, clients int, prefix string) error {
 			caller := &pooled{network: "tcp", address: data}
 			defer caller.close()
 			for i := range next {
-				if err := caller.fetch(fmt.Sprintf("%s-%05d", prefix, i)); err != nil {
-					caller.close()
-					mu.Lock()
-					lost = append(lost, err)
-					mu.Unlock()
+				err := caller.fetch(fmt.Sprintf("%s-%05d", prefix, i))
+				if err == nil {
+					continue
 				}
+				caller.close()
+				mu.Lock()
+				lost = append(lost, err)
+				mu.Unlock()
 			}
 		})
 	}

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -117,7 +118,26 @@ func contain(t *testing.T, environ []string, volumes map[string]string) *contain
 		c.pid, _ = strconv.Atoi(string(text))
 		return c.pid > 0 || c.hasEnded()
 	})
+	if c.pid == 0 {
+		c.notMade()
+	}
 	return c
+}
+
+// incapable is why this machine makes no container, if it is the machine.
+var incapable atomic.Pointer[string]
+
+// notMade ends the test: a machine that does not allow containers shows nothing, and a mistake in one is a failure.
+func (c *container) notMade() {
+	c.t.Helper()
+	why := c.written.tail()
+	for _, sign := range []string{"cgroup", "operation not permitted", "permission denied", "read-only file system"} {
+		if strings.Contains(why, sign) {
+			incapable.Store(&why)
+			c.t.Skip("SKIPPED, no container can be made here: ", why)
+		}
+	}
+	c.t.Fatal("no container was made: ", why)
 }
 
 // state is where the runtime keeps what it knows.

@@ -27,7 +27,12 @@ func TestMain(m *testing.M) {
 		fmt.Println("contain: SKIPPED,", why)
 		os.Exit(skipped)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if why := incapable.Load(); why != nil && code == 0 {
+		fmt.Println("contain: SKIPPED, no container can be made here:", *why)
+		code = skipped
+	}
+	os.Exit(code)
 }
 
 // unable says why nothing can be shown here.
