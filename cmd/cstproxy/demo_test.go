@@ -7,8 +7,8 @@ func TestTheDemoSaysHowToReachItWhereverItListens(t *testing.T) {
 	for listening, want := range map[string]string{
 		"127.0.0.1:8080":     "http://127.0.0.1:8080",
 		"[::1]:8080":         "http://[::1]:8080",
-		":8080":              "http://localhost:8080",
-		"0.0.0.0:8080":       "http://localhost:8080",
+		":8080":              "http://127.0.0.1:8080",
+		"0.0.0.0:8080":       "http://127.0.0.1:8080",
 		"unix:/run/cst.sock": "--unix-socket /run/cst.sock http://localhost",
 	} {
 		t.Run(listening, func(t *testing.T) {

@@ -113,11 +113,16 @@ func trustOnly(file string) (*tls.Config, error) {
 	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, ServerName: names[0]}, nil
 }
 
-// dialable returns the address under which this host reaches itself.
+// dialable returns the address under which this host reaches itself. It is no name, for in a container there may be
+// nothing that knows one.
 func dialable(listening listenAddress) listenAddress {
 	host, port, err := net.SplitHostPort(listening.Address)
 	if listening.Network == "unix" || err != nil || !isEveryInterface(host) {
 		return listening
 	}
-	return listenAddress{Network: "tcp", Address: net.JoinHostPort("localhost", port)}
+	loopback := "127.0.0.1"
+	if strings.Contains(host, ":") {
+		loopback = "::1"
+	}
+	return listenAddress{Network: "tcp", Address: net.JoinHostPort(loopback, port)}
 }

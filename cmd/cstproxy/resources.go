@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"math"
+	"runtime/debug"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 )
@@ -13,11 +14,18 @@ const (
 	ofMemory = 0.9
 	// leastMemory keeps a limit that is too small from having the collector run all the time.
 	leastMemory = 32 << 20
+	// littleMemory is what leaves none to wait with collecting until there is as much garbage as there is data.
+	littleMemory = 128 << 20
+	// usualGarbage and littleGarbage are garbage in percent of the data, as in GOGC: Go's default, and what is let lie where
+	// there is little memory.
+	usualGarbage  = 100
+	littleGarbage = 50
 	// otherFiles are those that are no connections to the data API: the admin port's, to Redis, to Portal, and the rest.
 	otherFiles = 512
 )
 
-// limitMemory has the collector keep to the limit that limit finds, unless GOMEMLIMIT is set. Without one nothing changes.
+// limitMemory has the collector keep to the limit that limit finds, unless GOMEMLIMIT is set. Where that is little it
+// collects sooner, unless GOGC is set. Without one nothing changes.
 func limitMemory(ctx context.Context, limit memlimit.Provider, log *slog.Logger) {
 	most, err := memlimit.Set(memlimit.WithProvider(limit), memlimit.WithRatio(ofMemory), memlimit.WithMin(leastMemory))
 	switch {
@@ -25,6 +33,15 @@ func limitMemory(ctx context.Context, limit memlimit.Provider, log *slog.Logger)
 		log.DebugContext(ctx, "no memory limit found", "error", err)
 	case most < math.MaxInt64:
 		log.InfoContext(ctx, "memory limited", "bytes", most)
+	}
+	if err == nil && most <= littleMemory {
+		collectSooner()
+	}
+}
+
+func collectSooner() {
+	if set := debug.SetGCPercent(littleGarbage); set != usualGarbage {
+		debug.SetGCPercent(set)
 	}
 }
 

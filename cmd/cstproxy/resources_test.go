@@ -14,10 +14,13 @@ import (
 	"github.com/cstproxy/cstproxy/proxy/portal/portaltest"
 )
 
-// TestTheCollectorKeepsToTheMemoryThatThereIs changes the limit of this very process, and puts it back.
+// TestTheCollectorKeepsToTheMemoryThatThereIs changes the settings of this very process, and puts them back.
 func TestTheCollectorKeepsToTheMemoryThatThereIs(t *testing.T) {
-	before := debug.SetMemoryLimit(-1)
-	t.Cleanup(func() { debug.SetMemoryLimit(before) })
+	before, garbage := debug.SetMemoryLimit(-1), debug.SetGCPercent(usualGarbage)
+	t.Cleanup(func() {
+		debug.SetMemoryLimit(before)
+		debug.SetGCPercent(garbage)
+	})
 	const gib = 1 << 30
 	for name, tt := range map[string]struct {
 		limit memlimit.Provider
@@ -51,6 +54,28 @@ func TestALimitOfMemoryThatIsSetStays(t *testing.T) {
 	c := serve(t, append(environ, "GOMEMLIMIT=300MiB")...)
 	if got := c.series()["go_gc_gomemlimit_bytes"]; got != 300<<20 {
 		t.Errorf("the limit is %v, want what was set", got)
+	}
+}
+
+func TestGarbageIsCollectedSoonerWhereThereIsLittleMemory(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		environ []string
+		want    float64
+	}{
+		"no limit":              {[]string{"GOMEMLIMIT=off"}, 100},
+		"much":                  {[]string{"GOMEMLIMIT=134217729"}, 100},
+		"little":                {[]string{"GOMEMLIMIT=134217728"}, 50},
+		"little, but it is set": {[]string{"GOMEMLIMIT=57MiB", "GOGC=80"}, 80},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, environ := simulated(t, portaltest.Options{})
+			c := serve(t, append(environ, tt.environ...)...)
+			if got := c.series()["go_gc_gogc_percent"]; got != tt.want {
+				t.Errorf("the collector waits for %v%% of garbage, want %v%%", got, tt.want)
+			}
+		})
 	}
 }
 
