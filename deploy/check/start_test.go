@@ -36,8 +36,10 @@ const patience = time.Minute
 // doesn't have or a callers file that it doesn't take would have it exit.
 func TestContainersStartAsRendered(t *testing.T) {
 	binary := filepath.Join(t.TempDir(), "cstproxy")
-	command := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "./cmd/cstproxy")
+	// With the flags of make build, whose work is then in the cache.
+	command := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", binary, "./cmd/cstproxy")
 	command.Dir = filepath.Join("..", "..")
+	command.Env = append(command.Environ(), "CGO_ENABLED=0")
 	if said, err := command.CombinedOutput(); err != nil {
 		t.Fatalf("build the product: %v\n%s", err, said)
 	}
