@@ -14,7 +14,7 @@ import (
 )
 
 // version and revision are set by the linker: see the Makefile.
-var version, revision string
+var version, revision string //nolint:gochecknoglobals // the linker writes nowhere else
 
 // build returns what this binary was built from, by the linker or else by what the Go toolchain noted.
 func build() proxy.Version {
