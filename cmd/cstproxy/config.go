@@ -41,7 +41,7 @@ type Config struct {
 	RedisDown     redisDown     `env:"CSTPROXY_REDIS_DOWN" envDefault:"mint" oneof:"mint fail" usage:"while Redis is down: mint works from memory and mints at a share of the budget, fail answers 503"`
 	KeyPrefix     string        `env:"CSTPROXY_KEY_PREFIX" envDefault:"cstproxy" usage:"namespace of every key in Redis" allowed:"1 to 64 of the characters A-Z a-z 0-9 _ . - :"`
 	MemoryTTL     time.Duration `env:"CSTPROXY_MEMORY_TTL" envDefault:"30s" usage:"how long a token is served from memory without looking into Redis; 0 looks each time" allowed:"a Go duration of 0 or more, such as 30s"`
-	MemoryEntries int           `env:"CSTPROXY_MEMORY_ENTRIES" envDefault:"100000" usage:"most tokens that this process keeps in memory" allowed:"a whole number from 1 to 2147483647"`
+	MemoryEntries int           `env:"CSTPROXY_MEMORY_ENTRIES" envDefault:"100000" usage:"most tokens that this process keeps in memory; never more than one for each 2 KiB of the memory limit" allowed:"a whole number from 1 to 2147483647"`
 
 	SealKeysFile string `env:"CSTPROXY_SEAL_KEYS_FILE" usage:"file that holds the keys which encrypt what is kept in Redis, a Tink keyset in JSON as seal-key new prints it; without it the key is derived from the Portal API Key" allowed:"the path of a file to read"`
 

@@ -20,6 +20,8 @@ const (
 	// there is little memory.
 	usualGarbage  = 100
 	littleGarbage = 50
+	// memoryPerEntry is four times what a token in memory takes, so that all of them take a quarter of the memory.
+	memoryPerEntry = 2 << 10
 	// otherFiles are those that are no connections to the data API: the admin port's, to Redis, to Portal, and the rest.
 	otherFiles = 512
 )
@@ -43,6 +45,16 @@ func collectSooner() {
 	if set := debug.SetGCPercent(littleGarbage); set != usualGarbage {
 		debug.SetGCPercent(set)
 	}
+}
+
+// entries returns how many tokens may be kept in memory: one that is forgotten is read from Redis again, and a process that
+// is ended for want of memory has forgotten all.
+func entries(ctx context.Context, most int, limit int64, log *slog.Logger) int {
+	fit := int(min(int64(most), max(limit/memoryPerEntry, 1)))
+	if fit < most {
+		log.InfoContext(ctx, "fewer tokens kept in memory than set, for want of memory", "set", most, "entries", fit, "bytes", limit)
+	}
+	return fit
 }
 
 // connections returns how many connections to the data API there may be: no more than there are files for, since one that

@@ -79,6 +79,34 @@ func TestGarbageIsCollectedSoonerWhereThereIsLittleMemory(t *testing.T) {
 	}
 }
 
+func TestThereAreNoMoreTokensInMemoryThanThereIsMemory(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		most  int
+		limit int64
+		want  int
+	}{
+		"no limit":                   {100_000, math.MaxInt64, 100_000},
+		"just enough":                {100_000, 100_000 * 2048, 100_000},
+		"one too few":                {100_000, 100_000*2048 - 1, 99_999},
+		"nine tenths of 64 MiB":      {100_000, 57 << 20, 29_184},
+		"fewer than fit":             {1000, 57 << 20, 1000},
+		"less than for a single one": {100_000, 1, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var said strings.Builder
+			got := entries(t.Context(), tt.most, tt.limit, slog.New(slog.NewTextHandler(&said, nil)))
+			if got != tt.want {
+				t.Errorf("%d entries, want %d", got, tt.want)
+			}
+			if told := strings.Contains(said.String(), "for want of memory"); told != (got < tt.most) {
+				t.Errorf("of %d entries where %d were set the log says %q", got, tt.most, said.String())
+			}
+		})
+	}
+}
+
 func TestThereAreNoMoreConnectionsThanFiles(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct{ most, files, want int }{

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"runtime/debug"
 	"time"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
@@ -33,6 +34,7 @@ func (p process) serve() *cli.Command {
 			around := surroundings{local: p.clock, err: p.err, log: newLog(config, p.err)}
 			warn(config, around.log)
 			limitMemory(ctx, memlimit.FromCgroup, around.log)
+			config.MemoryEntries = entries(ctx, config.MemoryEntries, debug.SetMemoryLimit(-1), around.log)
 			a, err := wire(config, around)
 			if err != nil {
 				return err
