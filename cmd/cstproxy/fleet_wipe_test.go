@@ -1,6 +1,8 @@
 package main
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/cstproxy/cstproxy/cache/redistest"
@@ -27,6 +29,13 @@ func TestFleetPutsBackWhatRedisLost(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			// It hears of that by a message, and what is on its way is gone with a Redis that crashes.
+			await(t, "the replica that minted to hear of it", func() bool {
+				return !slices.ContainsFunc(loggedOut, func(client string) bool {
+					got, err := f.replica(0).ask("GET", f.replica(0).data+"/v1/clients/"+client, "")
+					return err != nil || !strings.Contains(string(got.body), `"state":"absent"`)
+				})
+			})
 			wipe(redis)
 			await(t, "the tokens to be put back", func() bool { return stored(redis, clients) == len(clients) })
 			for client, got := range f.replica(1).fetchEach(clients) {
