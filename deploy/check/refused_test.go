@@ -83,11 +83,24 @@ func TestInvalidIsRefusedForItsOwnReason(t *testing.T) {
 	}
 }
 
-func TestClassicSidecarIsRefusedOnAJob(t *testing.T) {
-	rendered, err := manifest.Build("testdata/refused/classic-job")
-	const reason = "a classic sidecar would keep this Job from completing"
-	if err == nil || !strings.Contains(err.Error(), reason) {
-		t.Errorf("got %q (%v), want %q", rendered, err, reason)
+// refused :: kustomization → what must be said of it instead of rendering it
+var refused = map[string]string{
+	"caller-auth-before-sidecar":    "components/caller-auth': test",
+	"classic-job":                   "a classic sidecar would keep this Job from completing",
+	"sidecar-socket-before-sidecar": "components/sidecar-socket': test",
+	"socket-after-classic":          "components/sidecar-socket': test",
+	"tls-before-sidecar":            "components/tls': test",
+}
+
+func TestComponentsThatDoNotFitAreRefused(t *testing.T) {
+	names(t, "testdata/refused/*", refused)
+	for name, reason := range refused {
+		t.Run(name, func(t *testing.T) {
+			rendered, err := manifest.Build(filepath.Join("testdata", "refused", name))
+			if err == nil || !strings.Contains(err.Error(), reason) {
+				t.Errorf("got %q (%v), want %q", rendered, err, reason)
+			}
+		})
 	}
 }
 
