@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 )
 
@@ -108,6 +109,41 @@ func TestSettingsReachTheContainerAsTheyAre(t *testing.T) {
 		if got[variable] != want {
 			t.Errorf("%s=%q, want %q", variable, got[variable], want)
 		}
+	}
+}
+
+// TestNamesStayTextWhateverTheyLookLike has names that YAML takes for numbers, booleans or nothing unless they are quoted.
+func TestNamesStayTextWhateverTheyLookLike(t *testing.T) {
+	t.Parallel()
+	const values = `
+clientId: "0123"
+cstproxy:
+  portal: {secretName: "123"}
+  redis: {secretName: "null", clientSecretName: "1e3"}
+  sealKeys: {secretName: "0x1f"}
+  tls: {enabled: true, secretName: "1.5", caKey: "1"}
+  callerAuth: {enabled: true, configMapName: "true", key: "2", audience: "no"}
+`
+	got := map[string]string{}
+	for _, v := range partOf(t, mustRender(t, parse(t, values)), "Deployment").Volumes {
+		switch {
+		case v.Secret != nil:
+			got[v.Name] = v.Secret.SecretName
+			for _, item := range v.Secret.Items {
+				got[v.Name+" item"] = item.Key
+			}
+		case v.ConfigMap != nil:
+			got[v.Name] = v.ConfigMap.Name
+		case v.Name == "cstproxy-caller":
+			got[v.Name] = v.Projected.Sources[0].ServiceAccountToken.Audience
+		}
+	}
+	want := map[string]string{
+		"cstproxy-portal": "123", "cstproxy-redis": "null", "cstproxy-redis-client": "1e3", "cstproxy-seal-keys": "0x1f", "cstproxy-tls": "1.5",
+		"cstproxy-ca": "1.5", "cstproxy-ca item": "1", "cstproxy-callers": "true", "cstproxy-caller": "no",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
 }
 

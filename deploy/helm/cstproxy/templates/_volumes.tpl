@@ -104,11 +104,11 @@ the files.
 {{- define "cstproxy.secretVolume" }}
 - name: {{ .name }}
   secret:
-    secretName: {{ .secret }}
+    secretName: {{ .secret | quote }}
     defaultMode: 0440
     {{- with .only }}
     items:
-      - key: {{ . }}
+      - key: {{ . | quote }}
         path: {{ $.path }}
     {{- end }}
 {{- end -}}
@@ -116,7 +116,7 @@ the files.
 {{- define "cstproxy.callerVolumes" }}
 - name: cstproxy-callers
   configMap:
-    name: {{ .configMapName }}
+    name: {{ .configMapName | quote }}
     defaultMode: 0440
 # What the proxy asks the API server with.
 - name: cstproxy-cluster
@@ -138,6 +138,6 @@ the files.
     sources:
       - serviceAccountToken:
           path: token
-          audience: {{ .audience }}
+          audience: {{ .audience | quote }}
           expirationSeconds: {{ int64 .expirationSeconds }}
 {{- end -}}

@@ -31,7 +31,7 @@ example.env tells the app where the proxy is. curl takes a socket by an option, 
 - name: CST_URL
   value: {{ $url }}
 - name: CLIENT_ID
-  value: {{ .context.Values.clientId }}
+  value: {{ .context.Values.clientId | quote }}
 - name: CURL_OPTIONS
   value: {{ $options | quote }}
 {{- if .context.Values.cstproxy.callerAuth.enabled }}
