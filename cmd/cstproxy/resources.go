@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"math"
 	"runtime/debug"
+	"slices"
+	"strings"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 )
@@ -16,9 +18,7 @@ const (
 	leastMemory = 32 << 20
 	// littleMemory is what leaves none to wait with collecting until there is as much garbage as there is data.
 	littleMemory = 128 << 20
-	// usualGarbage and littleGarbage are garbage in percent of the data, as in GOGC: Go's default, and what is let lie where
-	// there is little memory.
-	usualGarbage  = 100
+	// littleGarbage is what is let lie there, in percent of the data, as in GOGC: half of what Go does by itself.
 	littleGarbage = 50
 	// memoryPerEntry is four times what a token in memory takes, so that all of them take a quarter of the memory.
 	memoryPerEntry = 2 << 10
@@ -26,8 +26,7 @@ const (
 	otherFiles = 512
 )
 
-// limitMemory has the collector keep to the limit that limit finds, unless GOMEMLIMIT is set. Where that is little it
-// collects sooner, unless GOGC is set. Without one nothing changes.
+// limitMemory has the collector keep to the limit that limit finds, unless GOMEMLIMIT is set. Without one nothing changes.
 func limitMemory(ctx context.Context, limit memlimit.Provider, log *slog.Logger) {
 	most, err := memlimit.Set(memlimit.WithProvider(limit), memlimit.WithRatio(ofMemory), memlimit.WithMin(leastMemory))
 	switch {
@@ -36,14 +35,13 @@ func limitMemory(ctx context.Context, limit memlimit.Provider, log *slog.Logger)
 	case most < math.MaxInt64:
 		log.InfoContext(ctx, "memory limited", "bytes", most)
 	}
-	if err == nil && most <= littleMemory {
-		collectSooner()
-	}
 }
 
-func collectSooner() {
-	if set := debug.SetGCPercent(littleGarbage); set != usualGarbage {
-		debug.SetGCPercent(set)
+// collectSooner has the collector do so where limit is little, unless GOGC is set.
+func collectSooner(limit int64, environ []string) {
+	set := slices.ContainsFunc(environ, func(pair string) bool { return strings.HasPrefix(pair, "GOGC=") })
+	if limit <= littleMemory && !set {
+		debug.SetGCPercent(littleGarbage)
 	}
 }
 

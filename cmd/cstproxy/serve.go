@@ -34,7 +34,9 @@ func (p process) serve() *cli.Command {
 			around := surroundings{local: p.clock, err: p.err, log: newLog(config, p.err)}
 			warn(config, around.log)
 			limitMemory(ctx, memlimit.FromCgroup, around.log)
-			config.MemoryEntries = entries(ctx, config.MemoryEntries, debug.SetMemoryLimit(-1), around.log)
+			memory := debug.SetMemoryLimit(-1)
+			collectSooner(memory, p.environ)
+			config.MemoryEntries = entries(ctx, config.MemoryEntries, memory, around.log)
 			a, err := wire(config, around)
 			if err != nil {
 				return err
