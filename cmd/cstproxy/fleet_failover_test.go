@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -43,6 +44,7 @@ func TestFleetSurvivesAFailover(t *testing.T) {
 			lasting(t, longOr(10*time.Second, 500*time.Millisecond))
 			pace.expectNoFailure(t)
 			t.Logf("Portal minted %d tokens for %d clients", f.portal.Stats().Mints, len(clients)+len(cold))
+			f.awaitServed(cold)
 			f.expectLiveTokens(append(clients, cold...))
 		})
 	}
@@ -58,6 +60,17 @@ func (f *fleet) serveMeanwhile(cold []string) {
 		}
 	}
 	f.t.Logf("meanwhile %d cold clients were served in %s", len(cold), time.Since(began))
+}
+
+// awaitServed waits until all replicas serve the clients. Where each of two minted while they were alone, Portal is asked
+// for what was kept; and where Redis lost turns, nothing leaves for Portal until all had the time to tell of theirs.
+func (f *fleet) awaitServed(clients []string) {
+	f.t.Helper()
+	for _, client := range clients {
+		await(f.t, client+" to be served", func() bool {
+			return !slices.ContainsFunc(f.all(), func(c *child) bool { _, err := c.fetch(client, ""); return err != nil })
+		})
+	}
 }
 
 // awaitHeartbeats waits until all replicas have written to the server since.
