@@ -88,3 +88,7 @@ clean: ## Remove what the other targets made
 
 redis:
 	@.ci/need-redis
+
+# Prints a variable, for scripts.
+say-%:
+	@echo '$($*)'
