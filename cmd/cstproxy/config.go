@@ -2,6 +2,7 @@ package main
 
 import (
 	"io/fs"
+	"slices"
 	"time"
 
 	"github.com/caarlos0/env/v11"
@@ -26,6 +27,9 @@ type Config struct {
 	SocketMode  fs.FileMode   `env:"CSTPROXY_SOCKET_MODE" envDefault:"0660" usage:"permissions of a Unix socket" allowed:"an octal mode from 0 to 0777, such as 0660"`
 
 	CallersFile string `env:"CSTPROXY_CALLERS_FILE" usage:"file that says who may ask for what (YAML); without it anybody may who reaches the data API, which then must listen on loopback or a Unix socket" allowed:"the path of a callers file"`
+
+	CallerKey     session.Secret `env:"CSTPROXY_CALLER_KEY" client:"true" usage:"key that cstproxy token shows the proxy, where there is a callers file" allowed:"a key without white space or unprintable characters"`
+	CallerKeyFile string         `env:"CSTPROXY_CALLER_KEY_FILE" client:"true" usage:"file that holds the caller's key; a newline at its end is ignored" allowed:"the path of a file to read"`
 
 	PortalAPIVersion apiVersion          `env:"CSTPROXY_PORTAL_API_VERSION" envDefault:"v1" oneof:"v1 v3" usage:"version of Portal's paths for mint and register"`
 	IdleTTL          time.Duration       `env:"CSTPROXY_IDLE_TTL" envDefault:"24h" usage:"how long Portal keeps a token that is not used; at most CSTPROXY_REFRESH_WINDOW" allowed:"a Go duration of 1s or more, such as 24h"`
@@ -81,18 +85,24 @@ type Config struct {
 // over the defaults. A variable that is empty counts as unset. The error is a [configError] that lists every mistake;
 // no secret is in it.
 func loadConfig(environ []string, flags map[string]string) (Config, error) {
+	config, _, err := readConfig(environ, flags)
+	return config, err
+}
+
+// readConfig is loadConfig, and says what was given.
+func readConfig(environ []string, flags map[string]string) (Config, *intake, error) {
 	environment := env.ToMap(environ)
 	in := newIntake(environment, flags)
 	in.refuseStrangers(environment)
 	in.checkTexts()
-	in.readSecrets()
+	in.readSecrets(slices.DeleteFunc(settings(), func(s setting) bool { return s.client }))
 	config := in.parse()
 	in.check(config, bounds())
 	in.shortenDefaults(&config)
 	in.check(config, relations())
 	in.checkCallers(config)
 	if err := in.err(); err != nil {
-		return Config{}, err
+		return Config{}, in, err
 	}
-	return config, nil
+	return config, in, nil
 }

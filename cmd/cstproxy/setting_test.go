@@ -37,6 +37,8 @@ func TestSettingsAreThoseOfTheManual(t *testing.T) {
 		{"CSTPROXY_ADMIN_LISTEN", "admin-listen", "127.0.0.1:9090"},
 		{"CSTPROXY_SOCKET_MODE", "socket-mode", "0660"},
 		{"CSTPROXY_CALLERS_FILE", "callers-file", ""},
+		{"CSTPROXY_CALLER_KEY", "", ""},
+		{"CSTPROXY_CALLER_KEY_FILE", "caller-key-file", ""},
 		{"CSTPROXY_PORTAL_API_VERSION", "portal-api-version", "v1"},
 		{"CSTPROXY_IDLE_TTL", "idle-ttl", "24h"},
 		{"CSTPROXY_REFRESH_WINDOW", "refresh-window", "168h"},
