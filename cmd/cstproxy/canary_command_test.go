@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -79,7 +80,7 @@ func TestTheCommandLineTellsNoSecret(t *testing.T) {
 				t.Errorf("exit code %d, want %d", code, tc.code)
 			}
 			said := child.written.String()
-			if said == "" && name != "a key on a line to complete" {
+			if said == "" && !strings.HasSuffix(name, "to complete") {
 				t.Error("it said nothing")
 			}
 			for _, place := range hearIn(c.songs(), said, everyKind) {
