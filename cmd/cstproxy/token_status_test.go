@@ -27,7 +27,7 @@ func TestALifeLineShowsWhereATokenIs(t *testing.T) {
 	}{
 		"just minted":              {aged(0, 0), "┿" + strings.Repeat("─", 7) + "✗" + dots(50) + "┃"},
 		"half a day without use":   {aged(day/2, 0), "●" + strings.Repeat("━", 3) + "┿" + strings.Repeat("─", 3) + "✗" + dots(50) + "┃"},
-		"used on the third day":    {aged(3*day, 2*day+day/2), "●" + strings.Repeat("━", 20) + "●" + strings.Repeat("━", 3) + "┿" + strings.Repeat("─", 3) + "✗" + dots(30) + "┃"},
+		"used on the third day":    {aged(3*day, 2*day+day/2), "●" + strings.Repeat("━", 20) + "●" + strings.Repeat("━", 3) + "┿" + strings.Repeat("─", 3) + "✗" + dots(29) + "┃"},
 		"with its window its wall": {aged(6*day+day/2, 6*day+day/2), "●" + strings.Repeat("━", 53) + "┿" + strings.Repeat("─", 4) + "✗"},
 		"without a window":         {knownToken{}, "-"},
 	} {
