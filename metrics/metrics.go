@@ -25,6 +25,8 @@ type Parts struct {
 	Codes []string
 	// Sheds lists everything that [Metrics.Shed] is told, Ports that [Metrics.Dropped] is.
 	Sheds, Ports []string
+	// Drops lists everything that [Metrics.SpansDropped] is told.
+	Drops []string
 }
 
 // Metrics holds every series. It is safe for concurrent use.

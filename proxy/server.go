@@ -101,7 +101,11 @@ func (s *Server) handle(route session.Route, pattern string, handler echo.Handle
 func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		ended := s.parts.Meter.Began()
-		defer func() { ended(s.label(c.Path()), c.Request().Method, c.Response().Status) }()
+		defer func() {
+			route := s.label(c.Path())
+			c.Request().Pattern = route // for what wraps this handler
+			ended(route, c.Request().Method, c.Response().Status)
+		}()
 		if err := next(c); err != nil {
 			c.Error(err)
 		}

@@ -7,8 +7,11 @@ import (
 	"sync"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/cstproxy/cstproxy/cache"
 	"github.com/cstproxy/cstproxy/metrics"
+	"github.com/cstproxy/cstproxy/metrics/spans"
 	"github.com/cstproxy/cstproxy/proxy/session"
 )
 
@@ -32,7 +35,7 @@ type store struct {
 }
 
 // openStore opens the store that config names; local is the clock of this machine.
-func openStore(config Config, files *watch, local func() time.Time) (store, error) {
+func openStore(config Config, files *watch, tracer *spans.Tracer, local func() time.Time) (store, error) {
 	clock := cache.ClockParts{Local: local, Lifetime: lifetime(config), Log: files.log}
 	seal, err := newSeal(config, files)
 	if err != nil {
@@ -45,12 +48,17 @@ func openStore(config Config, files *watch, local func() time.Time) (store, erro
 	if err != nil {
 		return store{}, err
 	}
-	return openRedis(config, redisParts{access, files.metrics, clock, seal}), nil
+	client := access.Connect()
+	client.AddHook(cache.NewBreaker())
+	if err := tracer.Redis(client); err != nil {
+		return store{}, err
+	}
+	return openRedis(config, redisParts{client, files.metrics, clock, seal}), nil
 }
 
 // redisParts is what else the store in Redis is made of.
 type redisParts struct {
-	access  *cache.Access
+	client  redis.UniversalClient
 	metrics *metrics.Metrics
 	clock   cache.ClockParts
 	seal    *cache.Seal
@@ -69,9 +77,7 @@ func openMemory(config Config, m *metrics.Metrics, parts cache.ClockParts) store
 }
 
 func openRedis(config Config, parts redisParts) store {
-	client := parts.access.Connect()
-	client.AddHook(cache.NewBreaker())
-	m, log, seal := parts.metrics, parts.clock.Log, parts.seal
+	client, m, log, seal := parts.client, parts.metrics, parts.clock.Log, parts.seal
 	clock, changes := cache.NewClock(parts.clock), &cache.Changes{Seal: seal}
 	shared := cache.NewRedis(cache.RedisParts{
 		Client: client, Prefix: config.KeyPrefix, Seal: seal, Lifetime: lifetime(config), Changes: changes,

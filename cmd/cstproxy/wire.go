@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cstproxy/cstproxy/metrics"
+	"github.com/cstproxy/cstproxy/metrics/spans"
 	"github.com/cstproxy/cstproxy/proxy"
 	"github.com/cstproxy/cstproxy/proxy/portal"
 	"github.com/cstproxy/cstproxy/proxy/session"
@@ -18,6 +19,7 @@ type application struct {
 	config  Config
 	log     *slog.Logger
 	metrics *metrics.Metrics
+	spans   *spans.Tracer
 	files   *watch
 	store   store
 	portal  *portal.Client
@@ -45,7 +47,7 @@ func wire(config Config, around surroundings) (*application, error) {
 	a := &application{config: config, log: log}
 	life := lifetime(config)
 	a.metrics = metrics.New(metrics.Parts{
-		Version: build().Version, Revision: build().Revision, Codes: proxy.Codes(), Sheds: proxy.Sheds(), Ports: portNames(),
+		Version: build().Version, Revision: build().Revision, Codes: proxy.Codes(), Sheds: proxy.Sheds(), Ports: portNames(), Drops: spans.Drops(),
 	})
 	a.files = &watch{log: log, metrics: a.metrics}
 	var err error
@@ -56,7 +58,7 @@ func wire(config Config, around surroundings) (*application, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.portal = newPortal(config, key)
+	a.portal = newPortal(config, key, a.spans)
 	a.broker = session.NewBroker(session.Parts{
 		Store: a.store.tokens, Leaser: a.store.leases, Registry: a.store.registry,
 		Portal:    a.audit.portal(a.metrics.Mints(a.guarded(key))),
@@ -71,10 +73,10 @@ func wire(config Config, around surroundings) (*application, error) {
 	a.health = &proxy.Health{Checks: []proxy.Check{{
 		Name: "store", Probe: a.store.ping, Optional: config.RedisDown == redisDownMint,
 	}}}
-	a.data = proxy.New(proxy.Parts{
+	a.data = a.spans.Requests(proxy.New(proxy.Parts{
 		Callers: a.callers, Broker: a.broker, Lifetime: life, Meter: a.metrics, Now: a.store.now, Log: log,
 		MaxInFlight: config.MaxInFlight, Audit: a.auditor(),
-	})
+	}))
 	a.admin = proxy.NewAdmin(proxy.AdminParts{Health: a.health, Metrics: a.metrics.Handler(), Version: build()})
 	return a, nil
 }
@@ -90,7 +92,10 @@ func (a *application) open(local func() time.Time) (key *portalKey, err error) {
 	if key, err = newPortalKey(a.config, a.files); err != nil {
 		return nil, err
 	}
-	if a.store, err = openStore(a.config, a.files, local); err != nil {
+	if a.spans, err = openSpans(a.config, a.files); err != nil {
+		return nil, err
+	}
+	if a.store, err = openStore(a.config, a.files, a.spans, local); err != nil {
 		return nil, err
 	}
 	key.tellTo(a.store.rekeyed)
@@ -131,7 +136,7 @@ func lifetime(config Config) session.Lifetime {
 	}
 }
 
-func newPortal(config Config, key *portalKey) *portal.Client {
+func newPortal(config Config, key *portalKey, tracer *spans.Tracer) *portal.Client {
 	paths := portal.V1
 	if config.PortalAPIVersion == apiV3 {
 		paths = portal.V3
@@ -139,6 +144,7 @@ func newPortal(config Config, key *portalKey) *portal.Client {
 	return portal.New(portal.Parts{
 		BaseURL: string(config.PortalAPIURL), Paths: paths, Timeout: config.PortalTimeout,
 		Key: key.current, UserAgent: "cstproxy/" + build().Version, Proxy: config.PortalProxy.of(),
+		Wrap: tracer.Portal(portal.Asked),
 	})
 }
 
