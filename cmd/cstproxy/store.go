@@ -7,8 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/cstproxy/cstproxy/cache"
 	"github.com/cstproxy/cstproxy/metrics"
 	"github.com/cstproxy/cstproxy/metrics/spans"
@@ -20,7 +18,11 @@ type store struct {
 	tokens   session.Store
 	leases   session.Leaser
 	registry session.Registry
-	budget   session.Budget
+	budget   *cache.Budget
+	// replicas is how many share the store, as last known.
+	replicas func() int
+	// breaker is the state of what leaves Redis alone that fails; nil where there is none.
+	breaker func() string
 	// now and sent are the bounds of the time that all replicas share.
 	now, sent func() time.Time
 	ping      func(context.Context) error
@@ -48,18 +50,14 @@ func openStore(config Config, files *watch, tracer *spans.Tracer, local func() t
 	if err != nil {
 		return store{}, err
 	}
-	client := access.Connect()
-	client.AddHook(cache.NewBreaker())
-	if err := tracer.Redis(client); err != nil {
-		return store{}, err
-	}
-	return openRedis(config, redisParts{client, files.metrics, clock, seal}), nil
+	return openRedis(config, redisParts{access, files.metrics, tracer, clock, seal}), nil
 }
 
 // redisParts is what else the store in Redis is made of.
 type redisParts struct {
-	client  redis.UniversalClient
+	access  *cache.Access
 	metrics *metrics.Metrics
+	spans   *spans.Tracer
 	clock   cache.ClockParts
 	seal    *cache.Seal
 }
@@ -71,13 +69,18 @@ func openMemory(config Config, m *metrics.Metrics, parts cache.ClockParts) store
 	})
 	return store{
 		tokens: m.Store(metrics.TierMemory, memory), leases: memory, registry: memory,
-		budget: cache.NewBudget(cache.BudgetParts{Limits: limits(config), Log: parts.Log}),
-		now:    clock.Now, sent: clock.Sent, ping: memory.Ping, look: func(context.Context) {}, run: func(context.Context) {}, close: memory.Close,
+		budget:   cache.NewBudget(cache.BudgetParts{Limits: limits(config), Log: parts.Log}),
+		replicas: func() int { return 1 },
+		now:      clock.Now, sent: clock.Sent, ping: memory.Ping, look: func(context.Context) {}, run: func(context.Context) {}, close: memory.Close,
 	}
 }
 
 func openRedis(config Config, parts redisParts) store {
-	client, m, log, seal := parts.client, parts.metrics, parts.clock.Log, parts.seal
+	client := parts.access.Connect()
+	breaker := cache.NewBreaker()
+	client.AddHook(breaker)
+	parts.spans.Redis(client)
+	m, log, seal := parts.metrics, parts.clock.Log, parts.seal
 	clock, changes := cache.NewClock(parts.clock), &cache.Changes{Seal: seal}
 	shared := cache.NewRedis(cache.RedisParts{
 		Client: client, Prefix: config.KeyPrefix, Seal: seal, Lifetime: lifetime(config), Changes: changes,
@@ -99,6 +102,7 @@ func openRedis(config Config, parts redisParts) store {
 	agree := func(ctx context.Context) { agreeOnNames(ctx, shared, log) }
 	return store{
 		tokens: tier, leases: shared, registry: shared, budget: budget, seal: seal, log: log,
+		replicas: monitor.Replicas, breaker: breaker.State,
 		now: clock.Now, sent: clock.Sent, ping: shared.Ping,
 		look: func(ctx context.Context) { _ = monitor.Look(ctx); agree(ctx) },
 		run: together(monitor.Run, func(ctx context.Context) { settle(ctx, well, agree, budget.Tell, tier.Settle) },

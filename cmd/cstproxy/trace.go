@@ -35,6 +35,14 @@ func openSpans(config Config, files *watch) (*spans.Tracer, error) {
 	return tracer, nil
 }
 
+// traceOf returns what says which trace a request is part of, nil where there are none.
+func traceOf(config Config) func(context.Context) string {
+	if config.CollectorURL == "" {
+		return nil
+	}
+	return spans.ID
+}
+
 func (c Config) sampler() spans.Sampler {
 	return spans.Sampler{Name: c.TracesSampler, Argument: c.TracesSamplerArg}
 }

@@ -106,7 +106,7 @@ func limits() sdk.SpanLimits {
 func (t *Tracer) TakeHeaders(headers session.Secret) error { return t.sender.take(headers) }
 
 // ID returns the id of the trace that ctx is a part of, if its spans are sent; else "".
-func (t *Tracer) ID(ctx context.Context) string {
+func ID(ctx context.Context) string {
 	if of := trace.SpanContextFromContext(ctx); of.IsSampled() {
 		return of.TraceID().String()
 	}
