@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"flag"
 	"os"
 	"runtime/debug"
@@ -24,6 +25,12 @@ var update = flag.Bool("update", false, "write the golden texts in testdata/scri
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"cstproxy": func() {
 		dieWithParent()
+		if os.Getenv(unobserved) != "" {
+			if err := serveUnobserved(context.Background()); err != nil {
+				os.Exit(exitFailed)
+			}
+			return
+		}
 		ahead, _ := time.ParseDuration(os.Getenv(clockAhead))
 		broken := os.Getenv(clockBreaks)
 		begin(func() time.Time {
