@@ -128,7 +128,7 @@ var (
 	portalWaits = []float64{.025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
 	// answerWaits reach from a hit in memory to a mint that was tried again. Each is there for every answer of every route,
 	// so they are few.
-	answerWaits = []float64{.0005, .001, .0025, .01, .05, .25, 1, 5, 30}
+	answerWaits = []float64{.0005, .001, .0025, .01, .025, .1, .5, 2.5, 10}
 	// ages end at the longest window: a token is replaced after a day without use, after seven in any case.
 	ages = []float64{60, 3600, 6 * 3600, 12 * 3600, 24 * 3600, 2 * 24 * 3600, 3 * 24 * 3600, 5 * 24 * 3600, 7 * 24 * 3600, 8 * 24 * 3600}
 )
