@@ -30,6 +30,8 @@ type Parts struct {
 	// Sheds lists everything that [Metrics.Shed] is told, Ports that [Metrics.Dropped] is, and SealOperations that
 	// [Metrics.SealFailed] is.
 	Sheds, Ports, SealOperations []string
+	// Drops lists everything that [Metrics.SpansDropped] is told.
+	Drops []string
 	// Trace returns the id of the sampled trace that a request to Portal is part of, "" for none. It may be nil.
 	Trace func(context.Context) string
 }

@@ -39,7 +39,7 @@ func parts() metrics.Parts {
 			{"/v1/clients/:clientId", http.MethodGet, http.StatusNotFound}, {"unmatched", "other", http.StatusNotFound},
 		},
 		Sheds: []string{"request", "refresh", "mint", "register"}, Ports: []string{"data", "admin"},
-		SealOperations: []string{"seal", "open"},
+		SealOperations: []string{"seal", "open"}, Drops: []string{"queue_full", "not_sent"},
 	}
 }
 

@@ -90,6 +90,7 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		began, ended := time.Now(), s.parts.Meter.Began()
 		defer func() {
 			at, trace := s.place(c), s.parts.Trace(c.Request().Context())
+			c.Request().Pattern = at.path // for what wraps this handler
 			ended(at.path, at.method, c.Response().Status, trace)
 			s.say(c, line{at.path, began, time.Now(), trace})
 		}()

@@ -77,6 +77,15 @@ type Config struct {
 	Audit       auditTarget `env:"CSTPROXY_AUDIT" envDefault:"off" usage:"where a line of audit goes for every request and every token: log is standard error" allowed:"off, log or file:/path"`
 	AuditStrict bool        `env:"CSTPROXY_AUDIT_STRICT" envDefault:"false" oneof:"true false" usage:"hand no token out whose line of audit can't be written"`
 
+	CollectorURL         baseURL        `env:"OTEL_EXPORTER_OTLP_ENDPOINT" usage:"collector that traces are sent to, under /v1/traces; without it there are none" allowed:"an absolute http or https URL without user info, query or fragment"`
+	CollectorHeaders     session.Secret `env:"OTEL_EXPORTER_OTLP_HEADERS" usage:"headers that go with them, such as a credential" allowed:"name=value pairs with commas between them, the values percent-encoded, without white space or unprintable characters"`
+	CollectorHeadersFile string         `env:"OTEL_EXPORTER_OTLP_HEADERS_FILE" usage:"file that holds these headers; a newline at its end is ignored" allowed:"the path of a file to read"`
+	CollectorProtocol    string         `env:"OTEL_EXPORTER_OTLP_PROTOCOL" envDefault:"http/protobuf" usage:"how they are sent" allowed:"http/protobuf, since no other is spoken here"`
+	ServiceName          string         `env:"OTEL_SERVICE_NAME" usage:"what the collector is told that this is; cstproxy unless the attributes say otherwise" allowed:"any name"`
+	ResourceAttributes   string         `env:"OTEL_RESOURCE_ATTRIBUTES" usage:"what else the collector is told of this process" allowed:"name=value pairs with commas between them, the values percent-encoded"`
+	TracesSampler        string         `env:"OTEL_TRACES_SAMPLER" usage:"which requests are traced; without it those whose callers trace them, and of the others ten a second" allowed:"one of always_on, always_off, traceidratio, parentbased_always_on, parentbased_always_off, parentbased_traceidratio"`
+	TracesSamplerArg     string         `env:"OTEL_TRACES_SAMPLER_ARG" usage:"the part of the requests that a ratio takes" allowed:"a number from 0 to 1"`
+
 	LogLevel  logLevel  `env:"CSTPROXY_LOG_LEVEL" envDefault:"info" oneof:"debug info warn error" usage:"least level that is logged"`
 	LogFormat logFormat `env:"CSTPROXY_LOG_FORMAT" envDefault:"json" oneof:"json text" usage:"form of a log line"`
 }

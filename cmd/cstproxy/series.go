@@ -1,20 +1,22 @@
 package main
 
 import (
+	"context"
 	"time"
 
 	"github.com/cstproxy/cstproxy/cache"
 	"github.com/cstproxy/cstproxy/metrics"
+	"github.com/cstproxy/cstproxy/metrics/spans"
 	"github.com/cstproxy/cstproxy/proxy"
 	"github.com/cstproxy/cstproxy/proxy/portal"
 	"github.com/cstproxy/cstproxy/proxy/session"
 )
 
 // newMetrics returns a Metrics that knows every label there is.
-func newMetrics() *metrics.Metrics {
+func newMetrics(trace func(context.Context) string) *metrics.Metrics {
 	return metrics.New(metrics.Parts{
 		Version: build().Version, Revision: build().Revision, Codes: proxy.Codes(), Answers: answers(), Sheds: proxy.Sheds(),
-		Ports: portNames(), SealOperations: cache.SealOperations(),
+		Ports: portNames(), SealOperations: cache.SealOperations(), Drops: spans.Drops(), Trace: trace,
 	})
 }
 

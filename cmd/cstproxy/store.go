@@ -9,6 +9,7 @@ import (
 
 	"github.com/cstproxy/cstproxy/cache"
 	"github.com/cstproxy/cstproxy/metrics"
+	"github.com/cstproxy/cstproxy/metrics/spans"
 	"github.com/cstproxy/cstproxy/proxy/session"
 )
 
@@ -36,7 +37,7 @@ type store struct {
 }
 
 // openStore opens the store that config names; local is the clock of this machine.
-func openStore(config Config, files *watch, local func() time.Time) (store, error) {
+func openStore(config Config, files *watch, tracer *spans.Tracer, local func() time.Time) (store, error) {
 	clock := cache.ClockParts{Local: local, Lifetime: lifetime(config), Log: files.log}
 	seal, err := newSeal(config, files)
 	if err != nil {
@@ -49,13 +50,14 @@ func openStore(config Config, files *watch, local func() time.Time) (store, erro
 	if err != nil {
 		return store{}, err
 	}
-	return openRedis(config, redisParts{access, files.metrics, clock, seal}), nil
+	return openRedis(config, redisParts{access, files.metrics, tracer, clock, seal}), nil
 }
 
 // redisParts is what else the store in Redis is made of.
 type redisParts struct {
 	access  *cache.Access
 	metrics *metrics.Metrics
+	spans   *spans.Tracer
 	clock   cache.ClockParts
 	seal    *cache.Seal
 }
@@ -77,6 +79,7 @@ func openRedis(config Config, parts redisParts) store {
 	client := parts.access.Connect()
 	breaker := cache.NewBreaker()
 	client.AddHook(breaker)
+	parts.spans.Redis(client)
 	m, log, seal := parts.metrics, parts.clock.Log, parts.seal
 	clock, changes := cache.NewClock(parts.clock), &cache.Changes{Seal: seal}
 	shared := cache.NewRedis(cache.RedisParts{

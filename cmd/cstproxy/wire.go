@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cstproxy/cstproxy/metrics"
+	"github.com/cstproxy/cstproxy/metrics/spans"
 	"github.com/cstproxy/cstproxy/proxy"
 	"github.com/cstproxy/cstproxy/proxy/portal"
 	"github.com/cstproxy/cstproxy/proxy/session"
@@ -18,6 +19,7 @@ type application struct {
 	config  Config
 	log     *slog.Logger
 	metrics *metrics.Metrics
+	spans   *spans.Tracer
 	files   *watch
 	store   store
 	portal  *portal.Client
@@ -43,7 +45,7 @@ type surroundings struct {
 func wire(config Config, around surroundings) (*application, error) {
 	log, local := around.log, around.local
 	a := &application{config: config, log: log}
-	a.metrics = newMetrics()
+	a.metrics = newMetrics(traceOf(config))
 	a.files = &watch{log: log, metrics: a.metrics}
 	var err error
 	if a.audit, err = newAudit(config, a.metrics, log, around.err); err != nil {
@@ -53,17 +55,17 @@ func wire(config Config, around surroundings) (*application, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.portal = newPortal(config, key)
+	a.portal = newPortal(config, key, a.spans)
 	guard := a.guarded(key)
 	a.metrics.Look(a.looks(guard))
 	a.broker = a.newBroker(guard)
 	a.health = &proxy.Health{Checks: []proxy.Check{{
 		Name: "store", Probe: a.store.ping, Optional: config.RedisDown == redisDownMint,
 	}}}
-	a.data = proxy.New(proxy.Parts{
+	a.data = a.spans.Requests(proxy.New(proxy.Parts{
 		Callers: a.callers, Broker: a.broker, Lifetime: lifetime(config), Meter: a.metrics, Now: a.store.now, Log: log,
-		MaxInFlight: config.MaxInFlight, Audit: a.auditor(),
-	})
+		MaxInFlight: config.MaxInFlight, Audit: a.auditor(), Trace: traceOf(config),
+	}))
 	a.admin = proxy.NewAdmin(proxy.AdminParts{Health: a.health, Metrics: a.metrics.Handler(), Version: build()})
 	return a, nil
 }
@@ -95,7 +97,10 @@ func (a *application) open(local func() time.Time) (key *portalKey, err error) {
 	if key, err = newPortalKey(a.config, a.files); err != nil {
 		return nil, err
 	}
-	if a.store, err = openStore(a.config, a.files, local); err != nil {
+	if a.spans, err = openSpans(a.config, a.files); err != nil {
+		return nil, err
+	}
+	if a.store, err = openStore(a.config, a.files, a.spans, local); err != nil {
 		return nil, err
 	}
 	key.tellTo(a.store.rekeyed)
@@ -136,7 +141,7 @@ func lifetime(config Config) session.Lifetime {
 	}
 }
 
-func newPortal(config Config, key *portalKey) *portal.Client {
+func newPortal(config Config, key *portalKey, tracer *spans.Tracer) *portal.Client {
 	paths := portal.V1
 	if config.PortalAPIVersion == apiV3 {
 		paths = portal.V3
@@ -144,6 +149,7 @@ func newPortal(config Config, key *portalKey) *portal.Client {
 	return portal.New(portal.Parts{
 		BaseURL: string(config.PortalAPIURL), Paths: paths, Timeout: config.PortalTimeout,
 		Key: key.current, UserAgent: "cstproxy/" + build().Version, Proxy: config.PortalProxy.of(),
+		Wrap: tracer.Portal(portal.Asked),
 	})
 }
 

@@ -53,7 +53,7 @@ var (
 // whoAmI is the cheapest read that a token opens, and the one whose answer has no clientApiKey in it (v1's has).
 const whoAmI = "/api/v3/clients/me"
 
-// Parts is what a [Client] is made of. Every field is required but UserAgent and Proxy.
+// Parts is what a [Client] is made of. Every field is required but UserAgent, Proxy and Wrap.
 type Parts struct {
 	// BaseURL has a scheme and a host, and no slash at its end.
 	BaseURL string
@@ -65,19 +65,30 @@ type Parts struct {
 	UserAgent string
 	// Proxy returns the proxy for a request, nil for none. Without it there is none.
 	Proxy func(*http.Request) (*url.URL, error)
+	// Wrap returns what requests go through on their way to next; [Asked] says there what they are for.
+	Wrap func(next http.RoundTripper) http.RoundTripper
 }
 
 // Client is a [session.Portal] over HTTP. Each method makes one request and returns, by status: [session.ErrPortalUnauthorized],
 // [session.ErrClientNotFound], [session.ErrPortalRateLimited], [session.ErrPortalUnavailable], [session.ErrPortalTimeout] or
 // [session.ErrPortalBadResponse].
 type Client struct {
-	parts Parts
-	// transport is used without an [http.Client], which would follow redirects, or fail on one that it can't read.
+	parts     Parts
 	transport *http.Transport
+	// sends is the transport as it is wrapped. It is used without an [http.Client], which would follow redirects, or fail on
+	// one that it can't read.
+	sends http.RoundTripper
 }
 
 // New returns a Client made of parts.
-func New(parts Parts) *Client { return &Client{parts: parts, transport: newTransport(parts.Proxy)} }
+func New(parts Parts) *Client {
+	c := &Client{parts: parts, transport: newTransport(parts.Proxy)}
+	c.sends = c.transport
+	if parts.Wrap != nil {
+		c.sends = parts.Wrap(c.transport)
+	}
+	return c
+}
 
 // With returns a Client that differs in its key, and shares the connections.
 func (c *Client) With(key session.Secret) *Client {
@@ -173,7 +184,7 @@ type request struct {
 
 // do returns the body of a 2xx.
 func (c *Client) do(ctx context.Context, r request) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.parts.Timeout)
+	ctx, cancel := context.WithTimeout(c.asking(ctx, r.operation), c.parts.Timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, r.method, c.parts.BaseURL+r.path, bytes.NewReader(r.body))
 	if err != nil {
@@ -187,7 +198,7 @@ func (c *Client) do(ctx context.Context, r request) ([]byte, error) {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	sent := time.Now()
-	answer, err := c.transport.RoundTrip(req)
+	answer, err := c.sends.RoundTrip(req)
 	if err != nil {
 		return nil, broken(ctx, err)
 	}
