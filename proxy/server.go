@@ -64,14 +64,25 @@ type Server struct {
 
 // New returns a Server made of parts.
 func New(parts Parts) *Server {
+	s := newServer(parts)
+	s.route()
+	s.know()
+	return s
+}
+
+// newServer returns a Server without routes.
+func newServer(parts Parts) *Server {
 	s := &Server{parts: parts, echo: echo.New(), routes: map[string]bool{}}
 	s.echo.HTTPErrorHandler = s.fail
 	s.echo.Use(s.observe, recoverer(parts.Log), identify, neverStore, s.admit, s.audible, s.authenticate, limitBody)
-	s.route()
+	return s
+}
+
+// know takes the routes down that there are, for labels.
+func (s *Server) know() {
 	for _, r := range s.echo.Routes() {
 		s.routes[r.Path] = true
 	}
-	return s
 }
 
 // ServeHTTP implements [http.Handler].
