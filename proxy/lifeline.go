@@ -22,18 +22,21 @@ const maxLifelineBody = 1 << 10
 func NewLifeline(parts Parts) http.Handler {
 	parts.Meter = uncounted{}
 	s := newServer(parts)
+	s.routes[lifelinePath], s.methods[place{http.MethodPost, lifelinePath}] = true, true
 	s.echo.POST(lifelinePath, s.lifeline)
-	s.know()
 	return s
 }
 
 // uncounted is a [Meter] that counts nothing.
 type uncounted struct{}
 
-func (uncounted) Began() func(route, method string, status int) { return func(string, string, int) {} }
-func (uncounted) Granted(session.Grant, time.Duration)          {}
-func (uncounted) Refused(string)                                {}
-func (uncounted) Shed(string)                                   {}
+func (uncounted) Began() func(route, method string, status int, trace string) {
+	return func(string, string, int, string) {}
+}
+func (uncounted) Granted(session.Grant, time.Duration) {}
+func (uncounted) Refused(string)                       {}
+func (uncounted) Shed(string)                          {}
+func (uncounted) Skipped()                             {}
 
 // lifelineDocument is what is known about a client's token, and nothing by which it or the client could be told. Dates are
 // those of the record, if there is one.
@@ -74,6 +77,9 @@ func (s *Server) lifeline(c echo.Context) error {
 	client, err := askedLifeline(c)
 	if err != nil {
 		return err
+	}
+	if who := callerOf(c); !who.MayUse(session.RouteInspect) || !who.MayServe(client) {
+		return session.ErrCallerForbidden
 	}
 	status, err := s.parts.Broker.Inspect(c.Request().Context(), client)
 	if err != nil {

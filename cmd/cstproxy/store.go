@@ -17,7 +17,11 @@ type store struct {
 	tokens   session.Store
 	leases   session.Leaser
 	registry session.Registry
-	budget   session.Budget
+	budget   *cache.Budget
+	// replicas is how many share the store, as last known.
+	replicas func() int
+	// breaker is the state of what leaves Redis alone that fails; nil where there is none.
+	breaker func() string
 	// now and sent are the bounds of the time that all replicas share.
 	now, sent func() time.Time
 	ping      func(context.Context) error
@@ -63,14 +67,16 @@ func openMemory(config Config, m *metrics.Metrics, parts cache.ClockParts) store
 	})
 	return store{
 		tokens: m.Store(metrics.TierMemory, memory), leases: memory, registry: memory,
-		budget: cache.NewBudget(cache.BudgetParts{Limits: limits(config), Log: parts.Log}),
-		now:    clock.Now, sent: clock.Sent, ping: memory.Ping, look: func(context.Context) {}, run: func(context.Context) {}, close: memory.Close,
+		budget:   cache.NewBudget(cache.BudgetParts{Limits: limits(config), Log: parts.Log}),
+		replicas: func() int { return 1 },
+		now:      clock.Now, sent: clock.Sent, ping: memory.Ping, look: func(context.Context) {}, run: func(context.Context) {}, close: memory.Close,
 	}
 }
 
 func openRedis(config Config, parts redisParts) store {
 	client := parts.access.Connect()
-	client.AddHook(cache.NewBreaker())
+	breaker := cache.NewBreaker()
+	client.AddHook(breaker)
 	m, log, seal := parts.metrics, parts.clock.Log, parts.seal
 	clock, changes := cache.NewClock(parts.clock), &cache.Changes{Seal: seal}
 	shared := cache.NewRedis(cache.RedisParts{
@@ -93,6 +99,7 @@ func openRedis(config Config, parts redisParts) store {
 	agree := func(ctx context.Context) { agreeOnNames(ctx, shared, log) }
 	return store{
 		tokens: tier, leases: shared, registry: shared, budget: budget, seal: seal, log: log,
+		replicas: monitor.Replicas, breaker: breaker.State,
 		now: clock.Now, sent: clock.Sent, ping: shared.Ping,
 		look: func(ctx context.Context) { _ = monitor.Look(ctx); agree(ctx) },
 		run: together(monitor.Run, func(ctx context.Context) { settle(ctx, well, agree, budget.Tell, tier.Settle) },

@@ -46,10 +46,7 @@ type surroundings struct {
 func wire(config Config, around surroundings) (*application, error) {
 	log, local := around.log, around.local
 	a := &application{config: config, log: log}
-	life := lifetime(config)
-	a.metrics = metrics.New(metrics.Parts{
-		Version: build().Version, Revision: build().Revision, Codes: proxy.Codes(), Sheds: proxy.Sheds(), Ports: portNames(),
-	})
+	a.metrics = newMetrics()
 	a.files = &watch{log: log, metrics: a.metrics}
 	var err error
 	if a.audit, err = newAudit(config, a.metrics, log, around.err); err != nil {
@@ -60,17 +57,9 @@ func wire(config Config, around surroundings) (*application, error) {
 		return nil, err
 	}
 	a.portal = newPortal(config, key)
-	a.broker = session.NewBroker(session.Parts{
-		Store: a.store.tokens, Leaser: a.store.leases, Registry: a.store.registry,
-		Portal:    a.audit.portal(a.metrics.Mints(a.guarded(key))),
-		Lifetime:  life,
-		StoreDown: session.StoreDown(config.RedisDown),
-		Limits:    session.Limits{Waiting: config.MaxWaiting, Flights: config.MaxAtPortal},
-		Deadline:  flightDeadline(config),
-		Now:       a.store.now,
-		Sent:      a.store.sent,
-		Log:       log,
-	})
+	guard := a.guarded(key)
+	a.metrics.Look(a.looks(guard))
+	a.broker = a.newBroker(guard)
 	a.health = &proxy.Health{Checks: []proxy.Check{{
 		Name: "store", Probe: a.store.ping, Optional: config.RedisDown == redisDownMint,
 	}}}
@@ -88,6 +77,22 @@ func (a *application) answer(demo proxy.Demo) {
 	parts.Callers = caller.NewPage()
 	a.admin = proxy.NewAdmin(proxy.AdminParts{
 		Health: a.health, Metrics: a.metrics.Handler(), Lifeline: proxy.NewLifeline(parts), Version: build(), Demo: demo,
+	})
+}
+
+// newBroker returns the Broker, which asks Portal through guard.
+func (a *application) newBroker(guard *portal.Guard) *session.Broker {
+	return session.NewBroker(session.Parts{
+		Store: a.store.tokens, Leaser: a.metrics.Leases(a.store.leases), Registry: a.store.registry,
+		Portal:    a.audit.portal(a.metrics.Mints(guard)),
+		Lifetime:  lifetime(a.config),
+		StoreDown: session.StoreDown(a.config.RedisDown),
+		Limits:    session.Limits{Waiting: a.config.MaxWaiting, Flights: a.config.MaxAtPortal},
+		Deadline:  flightDeadline(a.config),
+		Now:       a.store.now,
+		Sent:      a.store.sent,
+		Log:       a.log,
+		Replaced:  a.metrics.Replaced,
 	})
 }
 
@@ -118,8 +123,8 @@ func (a *application) auditor() proxy.Auditor {
 }
 
 // guarded wraps what asks Portal: each attempt within the budget, a retry of it, and nothing that is sure to be refused.
-func (a *application) guarded(key *portalKey) session.Portal {
-	paced := portal.NewPaced(a.metrics.PortalAttempts(a.portal), a.store.budget)
+func (a *application) guarded(key *portalKey) *portal.Guard {
+	paced := portal.NewPaced(a.metrics.PortalAttempts(a.portal), a.metrics.Budget(a.store.budget))
 	key.check = func(ctx context.Context, other session.Secret) error {
 		return paced.KeyCheck(a.metrics.KeyChecks(a.portal.With(other).CheckKey))(ctx)
 	}

@@ -117,7 +117,7 @@ func (c *Client) Mint(ctx context.Context, client session.ClientID, _ session.Re
 	}
 	token, err := readToken(body)
 	if err == nil && token.Client != client {
-		err = badAnswer("it is about another client")
+		err = badAnswer(session.FailureWrongClient, "it is about another client")
 	}
 	if err != nil {
 		return session.Token{}, fmt.Errorf("mint: %w", err)
@@ -154,10 +154,10 @@ func (c *Client) Probe(ctx context.Context, token session.Token) error {
 		ID session.ClientID `json:"id"`
 	}
 	if err := json.Unmarshal(body, &answer); err != nil || answer.ID == "" {
-		return fmt.Errorf("probe: %w", badAnswer("it does not say whose the token is"))
+		return fmt.Errorf("probe: %w", badAnswer(session.FailureNotJSON, "it does not say whose the token is"))
 	}
 	if answer.ID != token.Client {
-		return fmt.Errorf("probe: %w: it opens another client", session.ErrTokenRejected)
+		return fmt.Errorf("probe: %w: it opens another client", failed(session.FailureWrongClient, session.ErrTokenRejected))
 	}
 	return nil
 }
@@ -210,7 +210,7 @@ func readBody(ctx context.Context, answer *http.Response, operation operation) (
 		return nil, broken(ctx, err)
 	}
 	if len(body) > maxAnswer {
-		return nil, badAnswer("it is longer than 64 KiB")
+		return nil, badAnswer(session.FailureTooLarge, "it is longer than 64 KiB")
 	}
 	return body, nil
 }
@@ -223,14 +223,14 @@ func readToken(body []byte) (session.Token, error) {
 		AccountAbstracted  bool   `json:"isAccountAbstracted"`
 	}
 	if err := json.Unmarshal(body, &answer); err != nil {
-		return session.Token{}, badAnswer("it is not the JSON that was expected")
+		return session.Token{}, badAnswer(session.FailureNotJSON, "it is not the JSON that was expected")
 	}
 	client, err := session.ParseClientID(answer.ID)
 	if err != nil {
-		return session.Token{}, badAnswer("it names no client")
+		return session.Token{}, badAnswer(session.FailureNoToken, "it names no client")
 	}
 	if !isHeaderText(answer.ClientSessionToken) {
-		return session.Token{}, badAnswer("it has no token that fits a header")
+		return session.Token{}, badAnswer(session.FailureNoToken, "it has no token that fits a header")
 	}
 	secret := session.NewSecret(answer.ClientSessionToken)
 	return session.Token{
