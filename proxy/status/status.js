@@ -151,7 +151,9 @@ async function poll() {
     document.body.classList.add("stale");
     judge("bad", "This page has lost the proxy.", samples.length ? `What is shown is as of ${$("asof").textContent}. It is asked again every two seconds.` : "It is asked again every two seconds.");
   }
-  if (mine === round && !document.hidden) timer = setTimeout(poll, pace);
+  if (mine !== round || document.hidden) return;
+  timer = setTimeout(poll, pace);
+  document.body.dataset.round = String(mine); // it is over, and the next is due
 }
 
 function introduce() {
