@@ -34,7 +34,7 @@ type Meter interface {
 	Shed(work string)
 }
 
-// Parts is what a [Server] is made of. Every field is required but the last two.
+// Parts is what a [Server] is made of. Every field is required but the last three.
 type Parts struct {
 	Callers  Callers
 	Broker   *session.Broker
@@ -47,12 +47,16 @@ type Parts struct {
 	MaxInFlight int
 	// Audit has a line for every request; nil keeps none.
 	Audit Auditor
+	// Version is the build's, for the specification.
+	Version string
 }
 
 // Server is the data API, an [http.Handler].
 type Server struct {
 	parts Parts
 	echo  *echo.Echo
+	// document is the specification, as it is served.
+	document yaml
 	// routes :: path as registered -> known
 	routes map[string]bool
 
@@ -64,7 +68,7 @@ type Server struct {
 
 // New returns a Server made of parts.
 func New(parts Parts) *Server {
-	s := &Server{parts: parts, echo: echo.New(), routes: map[string]bool{}}
+	s := &Server{parts: parts, echo: echo.New(), document: specificationOf(parts.Version), routes: map[string]bool{}}
 	s.echo.HTTPErrorHandler = s.fail
 	s.echo.Use(s.observe, recoverer(parts.Log), identify, neverStore, s.admit, s.audible, s.authenticate, limitBody)
 	s.route()
@@ -89,9 +93,11 @@ func (s *Server) route() {
 	s.handle(session.RouteToken, "POST "+v3+"/:clientId/sessions", s.token)
 	s.handle(session.RouteRegister, "POST "+v1, s.registering(http.StatusCreated))
 	s.handle(session.RouteRegister, "POST "+v3, s.registering(http.StatusOK))
+	// Whoever is a caller may know what there is to ask for.
+	s.echo.GET(specificationPath, s.specification)
 }
 
-// handle is the one way to add a route, so that none is without a name that a caller must be allowed.
+// handle is the one way to add a route that does something, so that none is without a name that a caller must be allowed.
 func (s *Server) handle(route session.Route, pattern string, handler echo.HandlerFunc) {
 	method, path, _ := strings.Cut(pattern, " ")
 	s.echo.Add(method, path, handler, authorize(route))

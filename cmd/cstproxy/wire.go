@@ -73,7 +73,7 @@ func wire(config Config, around surroundings) (*application, error) {
 	}}}
 	a.data = proxy.New(proxy.Parts{
 		Callers: a.callers, Broker: a.broker, Lifetime: life, Meter: a.metrics, Now: a.store.now, Log: log,
-		MaxInFlight: config.MaxInFlight, Audit: a.auditor(),
+		MaxInFlight: config.MaxInFlight, Audit: a.auditor(), Version: build().Version,
 	})
 	a.admin = proxy.NewAdmin(proxy.AdminParts{Health: a.health, Metrics: a.metrics.Handler(), Version: build()})
 	return a, nil
