@@ -12,13 +12,14 @@ import (
 // Event is what a line of the audit is about.
 type Event string
 
-// The events. Each request is one of the first five; the others tell what Portal did, for whichever callers waited.
+// The events. Each request is one of the first six; the others tell what Portal did, for whichever callers waited.
 const (
 	EventGranted    Event = "granted"    // a token was handed out
 	EventRefused    Event = "refused"    // the request was, for whatever reason
 	EventForgotten  Event = "forgotten"  // a client's token was dropped
 	EventNoted      Event = "noted"      // activity was reported
 	EventInspected  Event = "inspected"  // what is known of a token was told
+	EventDescribed  Event = "described"  // the specification was handed out
 	EventMinted     Event = "minted"     // Portal made a token for a client it knew
 	EventRegistered Event = "registered" // Portal made a client, and a token for it
 	EventRejected   Event = "rejected"   // Portal refused a token
@@ -69,10 +70,14 @@ func (s *Server) reply(c echo.Context, o outcome) error {
 }
 
 func send(c echo.Context, o outcome) error {
-	if o.body == nil {
+	switch body := o.body.(type) {
+	case nil:
 		return c.NoContent(o.status)
+	case yaml:
+		return c.Blob(o.status, "application/yaml", body)
+	default:
+		return c.JSON(o.status, body)
 	}
-	return c.JSON(o.status, o.body)
 }
 
 // record writes the line of a request. Each has one: whoever answers records first, and answers once.

@@ -92,6 +92,7 @@ const (
 	v3Route       = "/api/v3/custodians/me/clients/:clientId/sessions"
 	v1Register    = "/api/v1/custodians/clients"
 	v3Register    = "/api/v3/custodians/me/clients"
+	specRoute     = "/openapi.yaml"
 )
 
 // aliceHasOne has a token cached for alice.
@@ -112,6 +113,12 @@ func of(client session.ClientID, e proxy.Entry) proxy.Entry {
 	return e
 }
 
+// unknown returns the line about a request of which it was not found out who sent it.
+func unknown(e proxy.Entry) proxy.Entry {
+	e.Caller = "nobody"
+	return e
+}
+
 // failing is a request that Portal fails, or the client id makes fail.
 func failing(method, target, body string) func(w *world) answer {
 	return func(w *world) answer { return w.do(method, target, body, testID) }
@@ -124,31 +131,33 @@ func portalDown(w *world) {
 func auditCases() map[string]auditCase {
 	get, post, remove := http.MethodGet, http.MethodPost, http.MethodDelete
 	return map[string]auditCase{
-		"a token, minted":         {nil, nil, fetchAlice, granted(get, tokenRoute, 200, session.SourceMint, session.Absent)},
-		"a token, from the cache": {nil, aliceHasOne, fetchAlice, granted(get, tokenRoute, 200, session.SourceCache, "")},
-		"a token, refreshed":      {nil, aliceHasOne, func(w *world) answer { w.clock.advance(hour); return w.get(aliceToken+"?minTtl=24h", testID) }, granted(get, tokenRoute, 200, session.SourceRefresh, "")},
-		"a token, Portal fails":   {nil, portalDown, fetchAlice, refused(get, tokenRoute, 503, "portal_unavailable")},
-		"a token, a wrong wish":   {nil, nil, failing(get, aliceToken+"?minTtl=x", ""), refused(get, tokenRoute, 400, "invalid_request")},
-		"a token, a wrong id":     {nil, nil, failing(get, "/v1/clients/no!id/token", ""), of("", refused(get, tokenRoute, 400, "invalid_client_id"))},
-		"a token, nobody knows":   {nil, nil, failing(get, "/v1/clients/stranger/token", ""), of("stranger", refused(get, tokenRoute, 404, "client_not_found"))},
-		"a token, as v1 has it":   {nil, aliceHasOne, failing(post, v1Session, ""), granted(post, v1Route, 200, session.SourceCache, "")},
-		"a token, as v3 has it":   {nil, aliceHasOne, failing(post, v3Session, ""), granted(post, v3Route, 200, session.SourceCache, "")},
-		"v1, Portal fails":        {nil, portalDown, failing(post, v1Session, ""), refused(post, v1Route, 503, "portal_unavailable")},
-		"v3, Portal fails":        {nil, portalDown, failing(post, v3Session, ""), refused(post, v3Route, 503, "portal_unavailable")},
-		"a logout":                {nil, aliceHasOne, failing(remove, aliceToken, ""), proxy.Entry{Event: proxy.EventForgotten, Client: alice, Method: remove, Route: tokenRoute, Status: 204}},
-		"a logout of another":     {nil, aliceHasOne, func(w *world) answer { return w.remove(testID, `If-Match: "`+otherID+`"`) }, refused(remove, tokenRoute, 412, "token_mismatch")},
-		"activity":                {nil, aliceHasOne, failing(post, aliceActivity, ""), proxy.Entry{Event: proxy.EventNoted, Client: alice, Method: post, Route: activityRoute, Status: 204}},
-		"activity of none":        {nil, nil, failing(post, aliceActivity, ""), refused(post, activityRoute, 404, "client_not_found")},
-		"a look":                  {nil, nil, failing(get, aliceStatus, ""), proxy.Entry{Event: proxy.EventInspected, Client: alice, Method: get, Route: statusRoute, Status: 200}},
-		"a look, a wrong id":      {nil, nil, failing(get, "/v1/clients/no!id", ""), of("", refused(get, statusRoute, 400, "invalid_client_id"))},
-		"a registration":          {nil, nil, failing(post, clientsRoute, ""), of("new", granted(post, clientsRoute, 201, session.SourceMint, ""))},
-		"a registration, v1":      {nil, nil, failing(post, v1Register, ""), of("new", granted(post, v1Register, 201, session.SourceMint, ""))},
-		"a registration, v3":      {nil, nil, failing(post, v3Register, ""), of("new", granted(post, v3Register, 200, session.SourceMint, ""))},
-		"a registration, failed":  {nil, portalDown, failing(post, clientsRoute, ""), of("", refused(post, clientsRoute, 503, "portal_unavailable"))},
-		"v1 registration, failed": {nil, portalDown, failing(post, v1Register, ""), of("", refused(post, v1Register, 503, "portal_unavailable"))},
-		"v3 registration, failed": {nil, portalDown, failing(post, v3Register, "["), of("", refused(post, v3Register, 400, "invalid_request"))},
-		"no route":                {nil, nil, failing(get, "/v2", ""), of("", refused(get, "unmatched", 404, "route_not_found"))},
-		"another method":          {nil, nil, failing(http.MethodPut, clientsRoute, ""), of("", refused(http.MethodPut, clientsRoute, 405, "method_not_allowed"))},
+		"a token, minted":              {nil, nil, fetchAlice, granted(get, tokenRoute, 200, session.SourceMint, session.Absent)},
+		"a token, from the cache":      {nil, aliceHasOne, fetchAlice, granted(get, tokenRoute, 200, session.SourceCache, "")},
+		"a token, refreshed":           {nil, aliceHasOne, func(w *world) answer { w.clock.advance(hour); return w.get(aliceToken+"?minTtl=24h", testID) }, granted(get, tokenRoute, 200, session.SourceRefresh, "")},
+		"a token, Portal fails":        {nil, portalDown, fetchAlice, refused(get, tokenRoute, 503, "portal_unavailable")},
+		"a token, a wrong wish":        {nil, nil, failing(get, aliceToken+"?minTtl=x", ""), refused(get, tokenRoute, 400, "invalid_request")},
+		"a token, a wrong id":          {nil, nil, failing(get, "/v1/clients/no!id/token", ""), of("", refused(get, tokenRoute, 400, "invalid_client_id"))},
+		"a token, nobody knows":        {nil, nil, failing(get, "/v1/clients/stranger/token", ""), of("stranger", refused(get, tokenRoute, 404, "client_not_found"))},
+		"a token, as v1 has it":        {nil, aliceHasOne, failing(post, v1Session, ""), granted(post, v1Route, 200, session.SourceCache, "")},
+		"a token, as v3 has it":        {nil, aliceHasOne, failing(post, v3Session, ""), granted(post, v3Route, 200, session.SourceCache, "")},
+		"v1, Portal fails":             {nil, portalDown, failing(post, v1Session, ""), refused(post, v1Route, 503, "portal_unavailable")},
+		"v3, Portal fails":             {nil, portalDown, failing(post, v3Session, ""), refused(post, v3Route, 503, "portal_unavailable")},
+		"a logout":                     {nil, aliceHasOne, failing(remove, aliceToken, ""), proxy.Entry{Event: proxy.EventForgotten, Client: alice, Method: remove, Route: tokenRoute, Status: 204}},
+		"a logout of another":          {nil, aliceHasOne, func(w *world) answer { return w.remove(testID, `If-Match: "`+otherID+`"`) }, refused(remove, tokenRoute, 412, "token_mismatch")},
+		"activity":                     {nil, aliceHasOne, failing(post, aliceActivity, ""), proxy.Entry{Event: proxy.EventNoted, Client: alice, Method: post, Route: activityRoute, Status: 204}},
+		"activity of none":             {nil, nil, failing(post, aliceActivity, ""), refused(post, activityRoute, 404, "client_not_found")},
+		"a look":                       {nil, nil, failing(get, aliceStatus, ""), proxy.Entry{Event: proxy.EventInspected, Client: alice, Method: get, Route: statusRoute, Status: 200}},
+		"a look, a wrong id":           {nil, nil, failing(get, "/v1/clients/no!id", ""), of("", refused(get, statusRoute, 400, "invalid_client_id"))},
+		"a registration":               {nil, nil, failing(post, clientsRoute, ""), of("new", granted(post, clientsRoute, 201, session.SourceMint, ""))},
+		"a registration, v1":           {nil, nil, failing(post, v1Register, ""), of("new", granted(post, v1Register, 201, session.SourceMint, ""))},
+		"a registration, v3":           {nil, nil, failing(post, v3Register, ""), of("new", granted(post, v3Register, 200, session.SourceMint, ""))},
+		"a registration, failed":       {nil, portalDown, failing(post, clientsRoute, ""), of("", refused(post, clientsRoute, 503, "portal_unavailable"))},
+		"v1 registration, failed":      {nil, portalDown, failing(post, v1Register, ""), of("", refused(post, v1Register, 503, "portal_unavailable"))},
+		"v3 registration, failed":      {nil, portalDown, failing(post, v3Register, "["), of("", refused(post, v3Register, 400, "invalid_request"))},
+		"the specification":            {nil, nil, failing(get, specRoute, ""), proxy.Entry{Event: proxy.EventDescribed, Method: get, Route: specRoute, Status: 200}},
+		"the specification, to a page": {nil, nil, func(w *world) answer { return w.get(specRoute, testID, "Origin: null") }, unknown(of("", refused(get, specRoute, 403, "caller_forbidden")))},
+		"no route":                     {nil, nil, failing(get, "/v2", ""), of("", refused(get, "unmatched", 404, "route_not_found"))},
+		"another method":               {nil, nil, failing(http.MethodPut, clientsRoute, ""), of("", refused(http.MethodPut, clientsRoute, 405, "method_not_allowed"))},
 		"too much at once": {func(s *setup) { s.inFlight = 1 }, nil, func(w *world) answer {
 			release := w.occupy()
 			defer release()
@@ -188,7 +197,10 @@ func TestEveryRouteAndOutcomeLeavesOneLine(t *testing.T) {
 			got := tt.ask(w)
 			want := tt.want
 			want.RequestID = "test-1"
-			if want.Decision != "overloaded" { // before anybody asks who it is
+			switch {
+			case want.Caller == "nobody", want.Decision == "overloaded": // before anybody asks who it is
+				want.Caller = ""
+			default:
 				want.Caller = "anonymous"
 			}
 			if want.Event == proxy.EventGranted {

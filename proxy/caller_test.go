@@ -96,7 +96,7 @@ func TestEveryRouteAsksWhoItIsAndWhatTheyMay(t *testing.T) {
 func TestStrangersLearnNotWhichRoutesThereAre(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, admitting(backend))
-	for _, request := range []string{"GET /", "GET /v2/clients", "PATCH " + aliceToken, "OPTIONS " + aliceToken, "HEAD " + aliceToken, "GET /metrics", "GET /v1/clients/a!/token"} {
+	for _, request := range []string{"GET /", "GET /v2/clients", "PATCH " + aliceToken, "OPTIONS " + aliceToken, "HEAD " + aliceToken, "GET /metrics", "GET /v1/clients/a!/token", "GET /openapi.yaml"} {
 		method, target, _ := strings.Cut(request, " ")
 		a := w.do(method, target, "")
 		a.want(t, http.StatusUnauthorized)

@@ -32,6 +32,8 @@ const (
 	otherMethod = "other"
 	// noRoute is what nobody needs to be allowed there.
 	noRoute session.Route = ""
+	// anyCaller is what every caller is allowed.
+	anyCaller session.Route = "*"
 )
 
 // endpoints is every place of the data API.
@@ -45,6 +47,7 @@ var endpoints = []endpoint{
 	{session.RouteToken, place{http.MethodPost, portalV3 + "/:clientId/sessions"}, http.StatusOK, (*Server).token},
 	{session.RouteRegister, place{http.MethodPost, portalV1}, http.StatusCreated, registering(http.StatusCreated)},
 	{session.RouteRegister, place{http.MethodPost, portalV3}, http.StatusOK, registering(http.StatusOK)},
+	{anyCaller, place{http.MethodGet, specificationPath}, http.StatusOK, (*Server).specification},
 }
 
 func (s *Server) route() {
@@ -56,7 +59,11 @@ func (s *Server) route() {
 // handle is the one way to add a route, so that none is without a name that a caller must be allowed.
 func (s *Server) handle(e endpoint) {
 	s.routes[e.at.path], s.methods[e.at] = true, true
-	s.echo.Add(e.at.method, e.at.path, func(c echo.Context) error { return e.handler(s, c) }, authorize(e.route))
+	var guards []echo.MiddlewareFunc
+	if e.route != anyCaller {
+		guards = append(guards, authorize(e.route))
+	}
+	s.echo.Add(e.at.method, e.at.path, func(c echo.Context) error { return e.handler(s, c) }, guards...)
 }
 
 // label returns a route as a label.

@@ -52,6 +52,8 @@ type Parts struct {
 	Audit Auditor
 	// Trace returns the id of the sampled trace that ctx is part of, "" for none; nil knows of none.
 	Trace func(ctx context.Context) string
+	// Version is the build's, for the specification.
+	Version string
 }
 
 // Server is the data API, an [http.Handler].
@@ -62,6 +64,8 @@ type Server struct {
 	routes  map[string]bool
 	methods map[place]bool
 	lines   lines
+	// document is the specification, as it is served.
+	document yaml
 
 	inFlight atomic.Int64
 	shedding seldom
@@ -81,7 +85,7 @@ func newServer(parts Parts) *Server {
 	if parts.Trace == nil {
 		parts.Trace = func(context.Context) string { return "" }
 	}
-	s := &Server{parts: parts, echo: echo.New(), routes: map[string]bool{}, methods: map[place]bool{}}
+	s := &Server{parts: parts, echo: echo.New(), document: specificationOf(parts.Version), routes: map[string]bool{}, methods: map[place]bool{}}
 	s.echo.HTTPErrorHandler = s.fail
 	s.echo.Use(s.observe, recoverer(parts.Log), identify, neverStore, s.admit, s.audible, s.authenticate, limitBody)
 	return s

@@ -118,8 +118,9 @@ func newWorld(t *testing.T, changes ...func(*setup)) *world {
 	w.broker = session.NewBroker(s.Parts)
 	w.api = proxy.New(proxy.Parts{
 		Callers: s.callers, Broker: w.broker, Lifetime: s.Lifetime, Meter: w.meter, Now: s.Now, Log: s.Log, MaxInFlight: s.inFlight, Audit: s.audit,
+		Version: testVersion,
 	})
-	w.server = httptest.NewUnstartedServer(w.api)
+	w.server = httptest.NewUnstartedServer(w.specified())
 	w.server.Config.MaxHeaderBytes = 16 << 10 // as served
 	w.server.Config.ErrorLog = slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug)
 	w.server.Start()
@@ -138,6 +139,14 @@ func newWorld(t *testing.T, changes ...func(*setup)) *world {
 		w.checkAudit()
 	})
 	return w
+}
+
+// specified is the API with every exchange held to the specification, unless that is about to be written anew.
+func (w *world) specified() http.Handler {
+	if *update {
+		return w.api
+	}
+	return specification().Watch(w.api, func(err error) { w.t.Error(err) })
 }
 
 // checkSecrets reads everything that was said and logged.

@@ -37,6 +37,7 @@ var attempts = map[string][]string{
 	"forwarded-uri": {
 		"GET /v1/clients/alice/token|X-Forwarded-Uri: /livez",
 		"GET /v1/clients/alice/token|X-Forwarded-Uri: /v1/clients/team-a-1/token",
+		"GET /v1/clients/alice/token|X-Forwarded-Uri: /openapi.yaml",
 		"GET /v1/clients/alice/token|X-Original-Uri: /v1/clients/team-a-1/token",
 		"GET /v1/clients/alice/token|X-Original-URL: /v1/clients/team-a-1/token",
 		"GET /v1/clients/alice/token|X-Rewrite-URL: /v1/clients/team-a-1/token",
@@ -51,6 +52,10 @@ var attempts = map[string][]string{
 		"GET /v1/clients/alice/token%23/livez",
 		"GET /v1/clients/alice/token/livez",
 		"GET /v1/clients/alice/token/../../../livez",
+		"GET /v1/clients/alice/token/openapi.yaml",
+		"GET /v1/clients/alice/token/../../../../openapi.yaml",
+		"GET /openapi.yaml/../v1/clients/alice/token",
+		"GET /openapi.yaml%2F..%2Fv1/clients/alice/token",
 		"GET /livez/../v1/clients/alice/token",
 		"GET /v1/clients/team-a-1/../alice/token",
 		"GET /v1/clients/team-a-1%2F..%2Falice/token",
@@ -68,6 +73,7 @@ var attempts = map[string][]string{
 	"query in path match": {
 		"GET /v1/clients/alice/token?/livez",
 		"GET /v1/clients/alice/token?path=/livez",
+		"GET /v1/clients/alice/token?/openapi.yaml",
 		"GET /v1/clients/alice/token?/v1/clients/team-a-1/token",
 		"GET /v1/clients/alice/token?clientId=team-a-1",
 		"GET /v1/clients/alice/token%3f/livez",
