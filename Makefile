@@ -26,10 +26,10 @@ LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.revision=$(REVISION)
 TOOL     := go tool -modfile=.tools/go.mod
 
 .DEFAULT_GOAL := help
-.PHONY: help run build image release test series lint fmt bench fuzz soak cover licenses sbom manifests ci hooks clean redis
+.PHONY: help run build image release test series lint fmt bench fuzz soak cover licenses sbom manifests screenshots ci hooks clean redis
 
 help: ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name text; do printf '  %-9s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name text; do printf '  %-11s %s\n' "$$name" "$$text"; done
 
 run: ## Start the proxy in front of a simulated Portal; ARGS are passed on
 	go run -tags $(TAGS) ./cmd/cstproxy demo $(ARGS)
@@ -81,6 +81,9 @@ sbom: build ## Write a CycloneDX bill of materials beside the binary
 
 manifests: ## Render the golden files of the manifests under deploy/ anew
 	go -C deploy/check test . ./chart -run '^TestRenderedIsAsReviewed$$' -update
+
+screenshots: ## Take the pictures of the status page anew
+	.ci/browser screenshots deploy/screenshots
 
 ci: ## Run everything that CI runs
 	.ci/run
