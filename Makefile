@@ -78,6 +78,7 @@ sbom: build ## Write a CycloneDX bill of materials beside the binary
 	go -C .tools run ./supply sbom ../bin/cstproxy $(VERSION) >bin/cstproxy.cdx.json
 
 manifests: ## Render the golden files of the manifests under deploy/ anew
+	go -C deploy/check test . -run '^TestPrometheusRuleIsWhatPrometheusLoads$$' -update
 	go -C deploy/check test . ./chart -run '^TestRenderedIsAsReviewed$$' -update
 
 ci: ## Run everything that CI runs
