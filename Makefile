@@ -24,7 +24,7 @@ LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.revision=$(REVISION)
 TOOL     := go tool -modfile=.tools/go.mod
 
 .DEFAULT_GOAL := help
-.PHONY: help run build image release test lint fmt bench fuzz soak cover licenses sbom manifests ci hooks clean redis
+.PHONY: help run build image release test series lint fmt bench fuzz soak cover licenses sbom manifests ci hooks clean redis
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name text; do printf '  %-9s %s\n' "$$name" "$$text"; done
@@ -44,6 +44,9 @@ release: ## Make archives, bills of materials, provenance, sums and signature; D
 
 test: redis ## Run all tests with the race detector, in random order
 	go test -tags $(TAGS) -race -shuffle=on $(PKG)
+
+series: ## Serve 100,000 clients and count the series: without the race detector, which would take half a minute
+	go test -tags $(TAGS) -count=1 -run '^TestSeriesOfAReplicaNeverGrowInNumber$$' -v ./cmd/cstproxy
 
 lint: ## Report what breaks the rules of this code
 	$(TOOL) golangci-lint run $(PKG)

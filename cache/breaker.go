@@ -45,6 +45,25 @@ func NewBreaker() *Breaker {
 // IsOpen reports whether Redis is being left alone.
 func (b *Breaker) IsOpen() bool { return !b.circuit.IsClosed() }
 
+// The states of a Breaker.
+const (
+	BreakerClosed   = "closed"
+	BreakerHalfOpen = "half_open" // one command at a time is let through, to see
+	BreakerOpen     = "open"
+)
+
+// State returns one of the states.
+func (b *Breaker) State() string {
+	switch b.circuit.State() {
+	case circuitbreaker.OpenState:
+		return BreakerOpen
+	case circuitbreaker.HalfOpenState:
+		return BreakerHalfOpen
+	case circuitbreaker.ClosedState:
+	}
+	return BreakerClosed
+}
+
 type pastBreaker struct{}
 
 // past marks commands that show whether Redis is back.

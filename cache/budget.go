@@ -14,22 +14,10 @@ import (
 	"github.com/cstproxy/cstproxy/proxy/session"
 )
 
-// Pauses that Portal did not ask for in so many seconds grow from the first to the longest. What leaves after one is
-// within the budget anyway, so the longest need not spare Portal: it is short enough for the fleet to be back within
-// 5 s of Portal. One that Portal names lasts as it says.
-const (
-	firstPause   = time.Second
-	longestPause = 4 * time.Second
-)
-
 var (
 	//go:embed turn.lua
 	turnSource string
-	//go:embed pause.lua
-	pauseSource string
-
-	turnScript  = redis.NewScript(turnSource)
-	pauseScript = redis.NewScript(pauseSource)
+	turnScript = redis.NewScript(turnSource)
 )
 
 // Limit is how many requests may leave in any stretch of time as long as Per. The zero Limit is none.
@@ -170,7 +158,7 @@ func (b *Budget) reserveShared(ctx context.Context, class session.Class, wish wi
 		return offer{}, fmt.Errorf("reserve a turn: %w", err)
 	case len(answer) == 0:
 		return offer{}, errNotTold
-	case len(answer) != 3:
+	case len(answer) != 4:
 		return offer{}, fmt.Errorf("reserve a turn: %w", errOddAnswer)
 	}
 	now, wait := time.Now(), time.Duration(answer[0])*time.Millisecond
@@ -180,62 +168,8 @@ func (b *Budget) reserveShared(ctx context.Context, class session.Class, wish wi
 		turns.refused(wish.name)
 	}
 	turns.heard(now, int(answer[1]))
+	turns.sawPause(now.Add(time.Duration(answer[3]) * time.Millisecond))
 	return offer{wait: wait, barred: answer[2] == 1}, nil
-}
-
-// Pause implements [session.Budget].
-func (b *Budget) Pause(ctx context.Context, class session.Class, wait time.Duration) {
-	b.pause(ctx, class, pause{wait: wait})
-}
-
-// Bar implements [session.Budget].
-func (b *Budget) Bar(ctx context.Context, class session.Class) {
-	b.pause(ctx, class, pause{reason: keyRefused})
-}
-
-// pause is a stop of requests, for as long as Portal said or longer each time if wait is 0.
-type pause struct {
-	wait   time.Duration
-	reason string
-}
-
-// keyRefused is the reason of a pause for the key's sake.
-const keyRefused = "k"
-
-func (b *Budget) pause(ctx context.Context, class session.Class, p pause) {
-	paused := b.alone[class].pause(time.Now(), p)
-	if b.parts.Client == nil {
-		return
-	}
-	err := b.share(ctx, class, p)
-	b.parts.Log.WarnContext(ctx, "paused", "class", string(class), "seconds", paused.Seconds(), "shared", err == nil,
-		"key_refused", p.reason == keyRefused)
-}
-
-// share makes all replicas pause.
-func (b *Budget) share(ctx context.Context, class session.Class, p pause) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), opTimeout)
-	defer cancel()
-	err := pauseScript.Run(ctx, b.parts.Client, []string{b.key(class, "pause"), b.key(class, "strikes")},
-		p.wait.Milliseconds(), firstPause.Milliseconds(), longestPause.Milliseconds(), p.reason).Err()
-	if err != nil {
-		return fmt.Errorf("pause: %w", err)
-	}
-	return nil
-}
-
-func (b *Budget) paused(ctx context.Context, class session.Class) time.Duration {
-	alone := b.alone[class].pausedFor(time.Now())
-	if b.parts.Client == nil {
-		return alone
-	}
-	ctx, cancel := context.WithTimeout(ctx, opTimeout)
-	defer cancel()
-	left, err := b.parts.Client.PTTL(ctx, b.key(class, "pause")).Result()
-	if err != nil {
-		return alone
-	}
-	return max(left, 0) // there is none: PTTL is negative
 }
 
 // keys are those of the scripts that give turns.

@@ -24,7 +24,18 @@ type SealParts struct {
 	Others []session.Secret
 	// Keyset is a Tink keyset as [NewKeyset] makes one. If there is one, it seals in the derived key's place.
 	Keyset []byte
+	// Failed is told, by [SealOperations], of each thing that could not be sealed or opened. It may be nil.
+	Failed func(operation string)
 }
+
+// What a Seal does.
+const (
+	sealing = "seal"
+	opening = "open"
+)
+
+// SealOperations lists what a Seal does, for those who count by it.
+func SealOperations() []string { return []string{sealing, opening} }
 
 // Seal encrypts what is kept in Redis, and names clients there by a keyed hash. Its keys may be replaced at any time. It is
 // safe for concurrent use.
@@ -34,6 +45,7 @@ type Seal struct {
 
 	prefix string
 	window time.Duration
+	failed func(operation string)
 	ring   atomic.Pointer[ring]
 	// version counts the changes of keys.
 	version atomic.Uint64
@@ -53,7 +65,10 @@ var errNotOpened = errors.New("it can't be opened")
 
 // NewSeal returns a Seal made of parts. The error says what is wrong with the keyset, without a part of it.
 func NewSeal(parts SealParts) (*Seal, error) {
-	s := &Seal{prefix: parts.Prefix, window: parts.Window}
+	s := &Seal{prefix: parts.Prefix, window: parts.Window, failed: parts.Failed}
+	if s.failed == nil {
+		s.failed = func(string) {}
+	}
 	names, err := deriveNames(parts.Prefix, parts.Key)
 	if err != nil {
 		return nil, err
@@ -70,7 +85,11 @@ func NewSeal(parts SealParts) (*Seal, error) {
 
 // seal encrypts text such that it opens as nothing but this kind, of these things.
 func (s *Seal) seal(text []byte, kind string, of ...string) ([]byte, error) {
-	return s.ring.Load().seals.aead.Encrypt(text, s.binding(kind, of))
+	sealed, err := s.ring.Load().seals.aead.Encrypt(text, s.binding(kind, of))
+	if err != nil {
+		s.failed(sealing)
+	}
+	return sealed, err
 }
 
 // open returns what was sealed as this kind of these things. old: the key that did is on its way out.
@@ -84,6 +103,7 @@ func (s *Seal) open(sealed, kind string, of ...string) (text []byte, old bool, e
 			return text, key.old, nil
 		}
 	}
+	s.failed(opening)
 	return nil, false, errNotOpened
 }
 

@@ -71,6 +71,7 @@ func (b *Budget) tell(ctx context.Context, class session.Class, given []turn) (m
 	}
 	turns.heard(now, int(told.fleet))
 	turns.saw(turn{at: now.Add(-time.Duration(told.ago) * time.Millisecond), name: told.latest})
+	turns.sawPause(now.Add(time.Duration(told.pause) * time.Millisecond))
 	return told.missing, nil
 }
 
@@ -78,20 +79,21 @@ func (b *Budget) tell(ctx context.Context, class session.Class, given []turn) (m
 type told struct {
 	fleet, missing int64
 	latest         string
-	ago            int64
+	ago, pause     int64
 }
 
 func readTold(answer []any) (told, error) {
 	var t told
-	if len(answer) != 4 {
+	if len(answer) != 5 {
 		return t, errOddAnswer
 	}
-	var ok [4]bool
+	var ok [5]bool
 	t.fleet, ok[0] = answer[0].(int64)
 	t.missing, ok[1] = answer[1].(int64)
 	t.latest, ok[2] = answer[2].(string)
 	t.ago, ok[3] = answer[3].(int64)
-	if ok != [4]bool{true, true, true, true} {
+	t.pause, ok[4] = answer[4].(int64)
+	if ok != [5]bool{true, true, true, true, true} {
 		return told{}, errOddAnswer
 	}
 	return t, nil

@@ -3,7 +3,7 @@
 -- KEYS[1] the turns given, KEYS[2] the pause, KEYS[3] what time it was at the latest turn
 -- ARGV    window in ms, that pause in ms, then for each turn how long ago it was in ms, and its name
 -- returns how many turns the window holds, how many of those told it did not know, the name of the latest that
---         has come ('' = none), and how long ago that was in ms
+--         has come ('' = none), how long ago that was in ms, and how many ms are left of a pause
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local window, pause, missing = tonumber(ARGV[1]), tonumber(ARGV[2]), 0
@@ -20,4 +20,5 @@ if missing > 0 then
   end
 end
 local latest = redis.call('ZREVRANGEBYSCORE', KEYS[1], now, '-inf', 'WITHSCORES', 'LIMIT', 0, 1)
-return {redis.call('ZCARD', KEYS[1]), missing, latest[1] or '', latest[2] and now - latest[2] or 0}
+return {redis.call('ZCARD', KEYS[1]), missing, latest[1] or '', latest[2] and now - latest[2] or 0,
+  math.max(redis.call('PTTL', KEYS[2]), 0)}

@@ -3,7 +3,8 @@
 -- KEYS[1] the turns given, KEYS[2] the pause, KEYS[3] what time it was at the latest turn
 -- ARGV    requests, window in ms, patience in ms, name of this turn, name of one that the caller had before ('' = none)
 -- returns nothing if that one is not known any more, else how many ms it is until the turn (if that is more than the
---         patience, nothing was reserved), how many turns the window holds, and 1 if there is a pause for the key's sake
+--         patience, nothing was reserved), how many turns the window holds, 1 if there is a pause for the key's sake, and how
+--         many ms are left of any
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local requests, window, patience = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -26,6 +27,7 @@ if pause > 0 then
   local length
   length, reason = redis.call('GET', KEYS[2]):match('(%d+)(%a*)')
   if pause > tonumber(length) then
+    pause = 0
     redis.call('DEL', KEYS[2]) -- no pause lasts longer than it was made for, but by a clock that was set back
   else
     turn = now + pause
@@ -39,4 +41,4 @@ if turn - now <= patience and requests > 0 then
   redis.call('ZADD', KEYS[1], string.format('%.0f', turn), ARGV[4])
   redis.call('PEXPIRE', KEYS[1], string.format('%.0f', turn - now + window))
 end
-return {turn - now, redis.call('ZCARD', KEYS[1]), reason == '' and 0 or 1}
+return {turn - now, redis.call('ZCARD', KEYS[1]), reason == '' and 0 or 1, math.max(pause, 0)}

@@ -19,11 +19,14 @@ type turns struct {
 	reason   string
 	strikes  int
 	striking time.Time
-	// What the fleet, and this process, had taken of a window when the fleet was last heard of.
-	heardAt   time.Time
-	theirs    turn
-	fleet, us int
-	most      time.Time
+	// What the fleet, and this process, had taken of a window when the fleet was last heard of; held is what it said then,
+	// fleet the most of late.
+	heardAt         time.Time
+	theirs          turn
+	fleet, held, us int
+	most            time.Time
+	// seen is the end of the fleet's pause when that was last heard of.
+	seen time.Time
 }
 
 // turn is a moment at which a request leaves. Its name tells it from all others of the fleet.
@@ -148,7 +151,7 @@ func (t *turns) heard(now time.Time, fleet int) {
 	if fleet >= t.fleet || now.Sub(t.most) > 2*tellTime {
 		t.fleet, t.most = fleet, now // fewer count once all had the time to tell a Redis that lost some
 	}
-	t.heardAt, t.us = now, 0
+	t.heardAt, t.held, t.us = now, fleet, 0
 	for _, given := range t.given {
 		if given.at.After(now.Add(-t.window())) {
 			t.us++

@@ -1,11 +1,7 @@
 package metrics
 
 import (
-	"maps"
-	"net/http"
 	"strconv"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -13,14 +9,14 @@ import (
 	"github.com/cstproxy/cstproxy/proxy/session"
 )
 
-// Began counts a request as in flight until ended is called, once, with how it was answered. The route comes from a
-// closed set; a method that HTTP does not define is "other".
-func (m *Metrics) Began() (ended func(route, method string, status int)) {
+// Began counts a request as in flight until ended is called, once, with how it was answered. That comes from
+// [Parts].Answers; trace is the id of the sampled trace that the request is part of, "" for none.
+func (m *Metrics) Began() (ended func(route, method string, status int, trace string)) {
 	began := time.Now()
 	m.inFlight.Inc()
-	return func(route, method string, status int) {
+	return func(route, method string, status int, trace string) {
 		m.inFlight.Dec()
-		m.requests.child(answer{route, closedMethod(method), status}).Observe(time.Since(began).Seconds())
+		observe(m.requests.child(Answer{route, method, status}), time.Since(began), trace)
 	}
 }
 
@@ -38,66 +34,33 @@ func (m *Metrics) Granted(grant session.Grant, left time.Duration) {
 
 // Refused counts a request answered with a problem. A code that [Parts] does not list counts as "internal".
 func (m *Metrics) Refused(code string) {
-	if _, listed := m.refused[code]; listed {
-		m.refused.inc(code)
-		return
-	}
-	m.refused.inc(internal)
+	m.refused.incOr(code, internal)
 }
 
-// maxAnswers bounds the children of the duration of requests, should a route ever not come from a closed set. It is
-// far more than all routes, methods and codes make.
-const maxAnswers = 1024
-
-// answer is what the duration of requests is told apart by.
-type answer struct {
-	route, method string
-	status        int
+// Answer is what the duration of requests is told apart by.
+type Answer struct {
+	Route, Method string
+	Status        int
 }
 
-// requests keeps the children of a histogram by answer. Reading takes no lock: a child is made once and read for ever.
+// requests are the children of the duration of requests, all made at the start: an answer that was not foreseen counts as
+// none of the others, and makes no series.
 type requests struct {
-	duration *prometheus.HistogramVec
-
-	making sync.Mutex
-	// made :: answer -> child; never changed, always replaced
-	made atomic.Pointer[map[answer]prometheus.Observer]
+	foreseen map[Answer]prometheus.Observer
+	rest     prometheus.Observer
 }
 
-func newRequests(duration *prometheus.HistogramVec) *requests {
-	r := &requests{duration: duration}
-	r.made.Store(&map[answer]prometheus.Observer{})
+func newRequests(duration *prometheus.HistogramVec, answers []Answer) requests {
+	r := requests{foreseen: make(map[Answer]prometheus.Observer, len(answers)), rest: duration.WithLabelValues(other, other, other)}
+	for _, a := range answers {
+		r.foreseen[a] = duration.WithLabelValues(a.Route, a.Method, strconv.Itoa(a.Status))
+	}
 	return r
 }
 
-func (r *requests) child(a answer) prometheus.Observer {
-	if child, ok := (*r.made.Load())[a]; ok {
+func (r requests) child(a Answer) prometheus.Observer {
+	if child, ok := r.foreseen[a]; ok {
 		return child
 	}
-	return r.make(a)
-}
-
-func (r *requests) make(a answer) prometheus.Observer {
-	r.making.Lock()
-	defer r.making.Unlock()
-	old := *r.made.Load()
-	if child, ok := old[a]; ok {
-		return child
-	}
-	if len(old) >= maxAnswers {
-		return r.duration.WithLabelValues(other, other, other)
-	}
-	made := maps.Clone(old)
-	made[a] = r.duration.WithLabelValues(a.route, a.method, strconv.Itoa(a.status))
-	r.made.Store(&made)
-	return made[a]
-}
-
-func closedMethod(method string) string {
-	switch method {
-	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
-		http.MethodConnect, http.MethodOptions, http.MethodTrace:
-		return method
-	}
-	return other
+	return r.rest
 }

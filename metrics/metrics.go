@@ -9,7 +9,9 @@
 package metrics
 
 import (
+	"context"
 	"net/http"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -23,8 +25,15 @@ type Parts struct {
 	Version, Revision string
 	// Codes lists every code that [Metrics.Refused] is told; "internal" need not be among them.
 	Codes []string
-	// Sheds lists everything that [Metrics.Shed] is told, Ports that [Metrics.Dropped] is.
-	Sheds, Ports []string
+	// Answers lists every answer that [Metrics.Began]'s ended is told of; another counts as none of them.
+	Answers []Answer
+	// Sheds lists everything that [Metrics.Shed] is told, Ports that [Metrics.Dropped] is, and SealOperations that
+	// [Metrics.SealFailed] is.
+	Sheds, Ports, SealOperations []string
+	// Drops lists everything that [Metrics.SpansDropped] is told.
+	Drops []string
+	// Trace returns the id of the sampled trace that a request to Portal is part of, "" for none. It may be nil.
+	Trace func(context.Context) string
 }
 
 // Metrics holds every series. It is safe for concurrent use.
@@ -38,27 +47,24 @@ type Metrics struct {
 	expired   prometheus.Counter
 	remaining prometheus.Observer
 
-	attempts        *prometheus.CounterVec
-	attemptDuration *prometheus.HistogramVec
+	replaced prometheus.Observer
+	portal   asked
 
-	loads      *prometheus.CounterVec
-	unreadable prometheus.Counter
-	redisUp    *prometheus.GaugeVec
-	skew       *prometheus.GaugeVec
-
-	memoryHits, memoryMisses prometheus.Counter
-
-	reloads *prometheus.CounterVec
-
-	requests *requests
+	kept     kept
+	reloads  reloads
+	requests requests
 	inFlight prometheus.Gauge
 	limits   limits
+	budget   budget
+	looks    *looks
+	skipped  prometheus.Counter
+	trace    func(context.Context) string
 }
 
 // New returns a Metrics with a registry of its own, in which the Go runtime and the process report too.
 func New(parts Parts) *Metrics {
 	in := newRegistrar(parts)
-	m := &Metrics{
+	return &Metrics{
 		registry: in.Registry,
 
 		served: known(in.counter("cstproxy_tokens_served_total",
@@ -72,29 +78,22 @@ func New(parts Parts) *Metrics {
 		expired:   in.counter("cstproxy_expired_tokens_served_total", "Tokens handed out with no life left; must stay 0.").WithLabelValues(),
 		remaining: in.histogram("cstproxy_token_remaining_seconds", "Life left in tokens at hand-out.", lives).WithLabelValues(),
 
-		attempts: in.counter("cstproxy_portal_requests_total",
-			"Requests to Portal, each attempt by itself.", "operation", "outcome"),
-		attemptDuration: in.histogram("cstproxy_portal_request_duration_seconds",
-			"Time that one request to Portal took.", portalWaits, "operation"),
+		replaced: in.histogram("cstproxy_replaced_token_age_seconds", "How long ago a token was minted when another took its place.", ages).WithLabelValues(),
+		portal:   newAsked(in),
 
-		loads: in.counter("cstproxy_cache_requests_total",
-			"Lookups of tokens; a hit need not be live.", "tier", "result"),
-		unreadable: in.counter("cstproxy_corrupt_records_total",
-			"Replies of Redis that are not what was asked for: torn, sealed with a key not known, or another client's.").WithLabelValues(),
-		redisUp: in.gauge("cstproxy_redis_up",
-			"1 if Redis did what it was last asked, else 0; only where there is a Redis."),
-		skew: in.gauge("cstproxy_clock_skew_seconds",
-			"How far this machine's clock is ahead of Redis's, whose time counts."),
-
-		reloads: in.counter("cstproxy_reloads_total", "Files that changed while the proxy ran.", "file", "outcome"),
+		kept:    newKept(in, parts),
+		reloads: newReloads(in),
 		requests: newRequests(in.histogram("cstproxy_http_request_duration_seconds",
-			"Time that an answer took.", answerWaits, "route", "method", "code")),
+			"Time that an answer took.", answerWaits, "route", "method", "code"), parts.Answers),
 		inFlight: in.gauge("cstproxy_http_requests_in_flight",
 			"Requests being answered.").WithLabelValues(),
 		limits: newLimits(in, parts),
+		budget: newBudget(in),
+		looks:  newLooks(in),
+		skipped: in.counter("cstproxy_log_lines_skipped_total",
+			"Lines of requests that were left out of the log, since there were too many.").WithLabelValues(),
+		trace: parts.Trace,
 	}
-	m.start()
-	return m
 }
 
 // Handler serves all series in the text format that the scraper prefers.
@@ -102,20 +101,18 @@ func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{EnableOpenMetrics: true})
 }
 
-// start makes the children that have no [counters] to make them. How a request was answered is known when it was.
-func (m *Metrics) start() {
-	m.memoryHits, m.memoryMisses = m.loads.WithLabelValues(TierMemory, hit), m.loads.WithLabelValues(TierMemory, miss)
-	for _, tier := range []string{TierMemory, TierRedis} {
-		for _, result := range []string{hit, miss, failed} {
-			m.loads.WithLabelValues(tier, result)
-		}
+// Replaced takes how long ago a token was minted when another took its place.
+func (m *Metrics) Replaced(age time.Duration) { m.replaced.Observe(age.Seconds()) }
+
+// Skipped counts a line of the log that was left out.
+func (m *Metrics) Skipped() { m.skipped.Inc() }
+
+// traced returns the id of the sampled trace that ctx is part of, "" for none.
+func (m *Metrics) traced(ctx context.Context) string {
+	if m.trace == nil {
+		return ""
 	}
-	for _, operation := range []string{mint, register, probe, key} {
-		m.attemptDuration.WithLabelValues(operation)
-		for _, outcome := range outcomes() {
-			m.attempts.WithLabelValues(operation, outcome)
-		}
-	}
+	return m.trace(ctx)
 }
 
 // The values of labels that more than one place names.
@@ -129,6 +126,9 @@ var (
 	lives = []float64{60, 300, 900, 3600, 2 * 3600, 4 * 3600, 8 * 3600, 12 * 3600, 16 * 3600, 20 * 3600, 24 * 3600}
 	// portalWaits end beyond the time-out of an attempt.
 	portalWaits = []float64{.025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
-	// answerWaits reach from a hit in memory to a mint that was tried again.
-	answerWaits = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
+	// answerWaits reach from a hit in memory to a mint that was tried again. Each is there for every answer of every route,
+	// so they are few.
+	answerWaits = []float64{.0005, .001, .0025, .01, .025, .1, .5, 2.5, 10}
+	// ages end at the longest window: a token is replaced after a day without use, after seven in any case.
+	ages = []float64{60, 3600, 6 * 3600, 12 * 3600, 24 * 3600, 2 * 24 * 3600, 3 * 24 * 3600, 5 * 24 * 3600, 7 * 24 * 3600, 8 * 24 * 3600}
 )

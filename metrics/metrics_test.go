@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"flag"
 	"maps"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -33,8 +34,12 @@ func parts() metrics.Parts {
 			"token_mismatch", "body_too_large", "portal_rate_limited", "portal_unavailable", "portal_timeout",
 			"portal_unauthorized", "portal_bad_response", "store_unavailable", "shutting_down", "internal",
 		},
-		Sheds: []string{"request", "refresh", "mint", "register"},
-		Ports: []string{"data", "admin"},
+		Answers: []metrics.Answer{
+			{"/v1/clients/:clientId/token", http.MethodGet, http.StatusOK}, {"/v1/clients/:clientId/token", http.MethodGet, http.StatusServiceUnavailable},
+			{"/v1/clients/:clientId", http.MethodGet, http.StatusNotFound}, {"unmatched", "other", http.StatusNotFound},
+		},
+		Sheds: []string{"request", "refresh", "mint", "register"}, Ports: []string{"data", "admin"},
+		SealOperations: []string{"seal", "open"}, Drops: []string{"queue_full", "not_sent"},
 	}
 }
 
@@ -47,7 +52,15 @@ func started() *metrics.Metrics {
 	m.RedisUp(sessiontest.ErrStoreDown)
 	m.Skewed(0)
 	m.Reloads("portal_api_key")
-	m.Began()("/v1/clients/:clientId/token", http.MethodGet, http.StatusOK)
+	m.Look(metrics.Looks{
+		Budget: func(class session.Class) metrics.Standing {
+			return metrics.Standing{Limit: 200, Left: 180, Paused: 1500 * time.Millisecond}
+		},
+		Key:      func() metrics.Key { return metrics.Key{Verdict: 1, Worked: time.Unix(1795324795, 5e8)} },
+		Replicas: func() int { return 3 },
+		Breaker:  func() string { return "half_open" },
+	})
+	m.Began()("/v1/clients/:clientId/token", http.MethodGet, http.StatusOK, "")
 	return m
 }
 
@@ -101,7 +114,9 @@ func wantChanges(t *testing.T, m *metrics.Metrics, act func(), want map[string]f
 	act()
 	changed := values(t, m)
 	for series, value := range before {
-		changed[series] -= value
+		if changed[series] -= value; math.IsNaN(changed[series]) {
+			changed[series] = 0 // no limit, and no limit still
+		}
 	}
 	maps.DeleteFunc(changed, func(_ string, value float64) bool { return value == 0 })
 	if diff := cmp.Diff(want, changed); diff != "" {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/cstproxy/cstproxy/proxy/session"
 )
 
@@ -32,6 +34,30 @@ var failures = []struct {
 	{session.ErrPortalBadResponse, "bad_response"},
 }
 
+// asked counts and times requests to Portal.
+type asked struct {
+	attempts map[string]counters[string]    // :: operation -> by outcome
+	duration map[string]prometheus.Observer // :: operation -> its duration
+	failures counters[session.PortalFailure]
+}
+
+func newAsked(in registrar) asked {
+	attempts := in.counter("cstproxy_portal_requests_total",
+		"Requests to Portal, each attempt by itself.", "operation", "outcome")
+	duration := in.histogram("cstproxy_portal_request_duration_seconds",
+		"Time that one request to Portal took.", portalWaits, "operation")
+	a := asked{
+		attempts: map[string]counters[string]{}, duration: map[string]prometheus.Observer{},
+		failures: known(in.counter("cstproxy_portal_failures_total",
+			"Requests to Portal that failed, by what went wrong.", "kind"), session.PortalFailures()...),
+	}
+	for _, operation := range []string{mint, register, probe, key} {
+		a.attempts[operation] = known(attempts.MustCurryWith(prometheus.Labels{"operation": operation}), outcomes()...)
+		a.duration[operation] = duration.WithLabelValues(operation)
+	}
+	return a
+}
+
 // outcomes lists every outcome of a request to Portal.
 func outcomes() []string {
 	all := []string{succeeded, failed}
@@ -56,19 +82,19 @@ func outcomeOf(err error) string {
 
 // Mints counts, by reason, what next mints. It goes around whatever retries: a mint counts once, when it succeeded.
 func (m *Metrics) Mints(next session.Portal) session.Portal {
-	return countedMints{Portal: next, minted: m.minted}
+	return countedMints{Portal: next, metrics: m}
 }
 
 type countedMints struct {
 	session.Portal
-	minted counters[session.Reason]
+	metrics *Metrics
 }
 
 // Mint implements [session.Portal].
 func (p countedMints) Mint(ctx context.Context, client session.ClientID, reason session.Reason) (session.Token, error) {
 	token, err := p.Portal.Mint(ctx, client, reason)
 	if err == nil {
-		p.minted.inc(reason)
+		p.metrics.minted.incTraced(reason, p.metrics.traced(ctx))
 	}
 	return token, err
 }
@@ -88,7 +114,7 @@ type timedPortal struct {
 func (p timedPortal) Mint(ctx context.Context, client session.ClientID, reason session.Reason) (session.Token, error) {
 	sent := time.Now()
 	token, err := p.next.Mint(ctx, client, reason)
-	p.metrics.attempted(mint, sent, err)
+	p.metrics.attempted(ctx, attempt{mint, sent, err})
 	return token, err
 }
 
@@ -96,7 +122,7 @@ func (p timedPortal) Mint(ctx context.Context, client session.ClientID, reason s
 func (p timedPortal) Probe(ctx context.Context, token session.Token) error {
 	sent := time.Now()
 	err := p.next.Probe(ctx, token)
-	p.metrics.attempted(probe, sent, err)
+	p.metrics.attempted(ctx, attempt{probe, sent, err})
 	return err
 }
 
@@ -104,7 +130,7 @@ func (p timedPortal) Probe(ctx context.Context, token session.Token) error {
 func (p timedPortal) Register(ctx context.Context, registration session.Registration) (session.Token, error) {
 	sent := time.Now()
 	token, err := p.next.Register(ctx, registration)
-	p.metrics.attempted(register, sent, err)
+	p.metrics.attempted(ctx, attempt{register, sent, err})
 	return token, err
 }
 
@@ -113,12 +139,22 @@ func (m *Metrics) KeyChecks(next func(context.Context) error) func(context.Conte
 	return func(ctx context.Context) error {
 		sent := time.Now()
 		err := next(ctx)
-		m.attempted(key, sent, err)
+		m.attempted(ctx, attempt{key, sent, err})
 		return err
 	}
 }
 
-func (m *Metrics) attempted(operation string, sent time.Time, err error) {
-	m.attempts.WithLabelValues(operation, outcomeOf(err)).Inc()
-	m.attemptDuration.WithLabelValues(operation).Observe(time.Since(sent).Seconds())
+// attempt is one request to Portal, and how it ended.
+type attempt struct {
+	operation string
+	sent      time.Time
+	err       error
+}
+
+func (m *Metrics) attempted(ctx context.Context, a attempt) {
+	m.portal.attempts[a.operation].inc(outcomeOf(a.err))
+	observe(m.portal.duration[a.operation], time.Since(a.sent), m.traced(ctx))
+	if a.err != nil && !errors.Is(a.err, context.Canceled) {
+		m.portal.failures.incOr(session.FailureOf(a.err), session.FailureOther)
+	}
 }

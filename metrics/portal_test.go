@@ -37,22 +37,26 @@ var operations = map[string]func(context.Context, session.Portal, session.Token)
 
 func TestAttemptsAreCountedAndTimed(t *testing.T) {
 	t.Parallel()
+	failed := func(kind session.PortalFailure, err error) error {
+		return &session.PortalError{Failure: kind, Err: err}
+	}
 	for name, c := range map[string]struct {
-		err     error
-		outcome string
+		err           error
+		outcome, kind string
 	}{
-		"no error is ok":                         {nil, "ok"},
-		"a token refused is rejected":            {session.ErrTokenRejected, "rejected"},
-		"a key refused is unauthorized":          {session.ErrPortalUnauthorized, "unauthorized"},
-		"a client unknown is not_found":          {session.ErrClientNotFound, "not_found"},
-		"a budget spent is rate_limited":         {session.ErrPortalRateLimited, "rate_limited"},
-		"a wait carried along changes nothing":   {&session.RetryError{After: time.Second, Err: session.ErrPortalRateLimited}, "rate_limited"},
-		"a failure is unavailable":               {session.ErrPortalUnavailable, "unavailable"},
-		"no answer in time is timeout":           {session.ErrPortalTimeout, "timeout"},
-		"an answer of no use is bad_response":    {session.ErrPortalBadResponse, "bad_response"},
-		"an error with more around it is itself": {fmt.Errorf("mint: %w", session.ErrPortalBadResponse), "bad_response"},
-		"a caller that left is an error":         {context.Canceled, "error"},
-		"any other error is an error":            {errors.New("no route"), "error"},
+		"no error is ok":                         {nil, "ok", ""},
+		"a token refused is rejected":            {failed("rejected", session.ErrTokenRejected), "rejected", "rejected"},
+		"a key refused is unauthorized":          {failed("unauthorized", session.ErrPortalUnauthorized), "unauthorized", "unauthorized"},
+		"a client unknown is not_found":          {failed("not_found", session.ErrClientNotFound), "not_found", "not_found"},
+		"a budget spent is rate_limited":         {failed("rate_limited", session.ErrPortalRateLimited), "rate_limited", "rate_limited"},
+		"a wait carried along changes nothing":   {&session.RetryError{After: time.Second, Err: failed("server_error", session.ErrPortalUnavailable)}, "unavailable", "server_error"},
+		"a failure that doesn't say more":        {session.ErrPortalUnavailable, "unavailable", "other"},
+		"a failure of a kind nobody declared":    {failed("tired", session.ErrPortalUnavailable), "unavailable", "other"},
+		"no answer in time is timeout":           {failed("timeout", session.ErrPortalTimeout), "timeout", "timeout"},
+		"an answer of no use is bad_response":    {failed("not_json", session.ErrPortalBadResponse), "bad_response", "not_json"},
+		"an error with more around it is itself": {fmt.Errorf("mint: %w", failed("no_token", session.ErrPortalBadResponse)), "bad_response", "no_token"},
+		"a caller that left is no failure":       {context.Canceled, "error", ""},
+		"any other error is an error":            {errors.New("no route"), "error", "other"},
 	} {
 		for operation, request := range operations {
 			t.Run(name+", "+operation, func(t *testing.T) {
@@ -70,11 +74,15 @@ func TestAttemptsAreCountedAndTimed(t *testing.T) {
 							t.Errorf("it returns %v, want %v", err, c.err)
 						}
 					}
-					wantChanges(t, m, act, map[string]float64{
+					want := map[string]float64{
 						`portal_requests_total{operation="` + operation + `",outcome="` + c.outcome + `"}`: 1,
 						`portal_request_duration_seconds_count{operation="` + operation + `"}`:             1,
 						`portal_request_duration_seconds_sum{operation="` + operation + `"}`:               1.5,
-					})
+					}
+					if c.kind != "" {
+						want[`portal_failures_total{kind="`+c.kind+`"}`] = 1
+					}
+					wantChanges(t, m, act, want)
 				})
 			})
 		}
@@ -101,11 +109,15 @@ func TestKeyChecksAreCountedAndTimed(t *testing.T) {
 						t.Errorf("it returns %v, want %v", err, want)
 					}
 				}
-				wantChanges(t, m, act, map[string]float64{
+				moved := map[string]float64{
 					`portal_requests_total{operation="key",outcome="` + outcome + `"}`: 1,
 					`portal_request_duration_seconds_count{operation="key"}`:           1,
 					`portal_request_duration_seconds_sum{operation="key"}`:             1.5,
-				})
+				}
+				if outcome != "ok" && outcome != "error" {
+					moved[`portal_failures_total{kind="other"}`] = 1
+				}
+				wantChanges(t, m, act, moved)
 			})
 		})
 	}

@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"runtime"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -55,6 +56,39 @@ func (c counters[K]) inc(value K) {
 		child.Inc()
 	}
 }
+
+// incOr counts value, or rest if nobody declared it.
+func (c counters[K]) incOr(value, rest K) {
+	if _, ok := c[value]; !ok {
+		c.inc(rest)
+		return
+	}
+	c.inc(value)
+}
+
+// incTraced counts value, with the id of the trace that it is an example of; "" is none.
+func (c counters[K]) incTraced(value K, trace string) {
+	child, ok := c[value]
+	if !ok {
+		return
+	}
+	if example, ok := child.(prometheus.ExemplarAdder); ok && trace != "" {
+		example.AddWithExemplar(1, exemplar(trace))
+		return
+	}
+	child.Inc()
+}
+
+// observe takes a duration, with the id of the trace that it is an example of; "" is none.
+func observe(in prometheus.Observer, took time.Duration, trace string) {
+	if example, ok := in.(prometheus.ExemplarObserver); ok && trace != "" {
+		example.ObserveWithExemplar(took.Seconds(), exemplar(trace))
+		return
+	}
+	in.Observe(took.Seconds())
+}
+
+func exemplar(trace string) prometheus.Labels { return prometheus.Labels{"trace_id": trace} }
 
 // build says what was built.
 func (r registrar) build(parts Parts) {

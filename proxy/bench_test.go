@@ -18,10 +18,13 @@ import (
 // silent is a proxy.Meter that costs nothing.
 type silent struct{}
 
-func (silent) Began() func(route, method string, status int) { return func(string, string, int) {} }
-func (silent) Granted(session.Grant, time.Duration)          {}
-func (silent) Refused(string)                                {}
-func (silent) Shed(string)                                   {}
+func (silent) Began() func(route, method string, status int, trace string) {
+	return func(string, string, int, string) {}
+}
+func (silent) Granted(session.Grant, time.Duration) {}
+func (silent) Refused(string)                       {}
+func (silent) Shed(string)                          {}
+func (silent) Skipped()                             {}
 
 // sink is a http.ResponseWriter that keeps nothing but the status.
 type sink struct {

@@ -127,17 +127,19 @@ type meter struct {
 	left     []time.Duration
 	refused  []string
 	shed     []string
+	skipped  int
+	traces   []string
 }
 
-func (m *meter) Began() func(route, method string, status int) {
+func (m *meter) Began() func(route, method string, status int, trace string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.inFlight++
-	return func(route, method string, status int) {
+	return func(route, method string, status int, trace string) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		m.inFlight--
-		m.ended = append(m.ended, counts{route, method, status})
+		m.ended, m.traces = append(m.ended, counts{route, method, status}), append(m.traces, trace)
 		select {
 		case m.over <- counts{route, method, status}:
 		default:
@@ -155,6 +157,12 @@ func (m *meter) Refused(code string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.refused = append(m.refused, code)
+}
+
+func (m *meter) Skipped() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.skipped++
 }
 
 func (m *meter) Shed(work string) {
@@ -179,6 +187,17 @@ func (l *logbook) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.String()
+}
+
+// but returns the lines that say something else than msg.
+func (l *logbook) but(msg string) string {
+	var others strings.Builder
+	for line := range strings.Lines(l.String()) {
+		if !strings.Contains(line, `"msg":"`+msg+`"`) {
+			others.WriteString(line)
+		}
+	}
+	return others.String()
 }
 
 // canary stands in every error answer of the simulated Portal, and must come out nowhere.

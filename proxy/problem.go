@@ -24,6 +24,9 @@ var (
 // closed no more than the sending side.
 const statusClientGone = 499
 
+// codeClientGone is its code, which nobody is answered with.
+const codeClientGone = "client_gone"
+
 // codeOverloaded is that of the one problem which is not logged line by line.
 const codeOverloaded = "overloaded"
 
@@ -35,32 +38,37 @@ type problem struct {
 	title  string
 	// retry is the Retry-After of an error that carries none of its own; 0 if trying again can't help.
 	retry time.Duration
+	// only are the routes on which it can be met; nil is all of them, and where there is none.
+	only []session.Route
 	// told: the error's whole text is the caller's, about the caller's own request. Others show what err says.
 	told bool
 }
 
+// atPortal are the routes on which Portal is asked.
+var atPortal = []session.Route{session.RouteToken, session.RouteRegister}
+
 // problems is THE table: which error becomes which answer. The first row that matches counts.
 var problems = []problem{
-	{err: session.ErrInvalidClientID, status: http.StatusBadRequest, code: "invalid_client_id", title: "Invalid client id", told: true},
-	{err: session.ErrInvalidRequest, status: http.StatusBadRequest, code: "invalid_request", title: "Invalid request", told: true},
+	{err: session.ErrInvalidClientID, status: http.StatusBadRequest, code: "invalid_client_id", title: "Invalid client id", told: true, only: session.Routes()},
+	{err: session.ErrInvalidRequest, status: http.StatusBadRequest, code: "invalid_request", title: "Invalid request", told: true, only: session.Routes()},
 	{err: session.ErrCallerUnauthenticated, status: http.StatusUnauthorized, code: "caller_unauthenticated", title: "Caller not authenticated"},
 	{err: session.ErrCallerForbidden, status: http.StatusForbidden, code: "caller_forbidden", title: "Caller not allowed", told: true},
 	{err: session.ErrCallerRateLimited, status: http.StatusTooManyRequests, code: "caller_rate_limited", title: "The caller asks too often", retry: time.Second},
-	{err: session.ErrClientNotFound, status: http.StatusNotFound, code: "client_not_found", title: "Client not found"},
-	{err: session.ErrTokenMismatch, status: http.StatusPreconditionFailed, code: "token_mismatch", title: "Another token is cached"},
+	{err: session.ErrClientNotFound, status: http.StatusNotFound, code: "client_not_found", title: "Client not found", only: []session.Route{session.RouteToken, session.RouteActivity}},
+	{err: session.ErrTokenMismatch, status: http.StatusPreconditionFailed, code: "token_mismatch", title: "Another token is cached", only: []session.Route{session.RouteForget, session.RouteActivity}},
 	{err: session.ErrBodyTooLarge, status: http.StatusRequestEntityTooLarge, code: "body_too_large", title: "Body too large"},
-	{err: session.ErrPortalRateLimited, status: http.StatusServiceUnavailable, code: "portal_rate_limited", title: "Portal's request budget is spent", retry: time.Second},
-	{err: session.ErrRegistrationBusy, status: http.StatusGatewayTimeout, code: "portal_timeout", title: "Portal did not answer in time", retry: time.Second},
-	{err: session.ErrPortalTimeout, status: http.StatusGatewayTimeout, code: "portal_timeout", title: "Portal did not answer in time", retry: time.Second},
-	{err: session.ErrPortalUnauthorized, status: http.StatusBadGateway, code: "portal_unauthorized", title: "Portal refuses the Portal API Key"},
-	{err: session.ErrPortalBadResponse, status: http.StatusBadGateway, code: "portal_bad_response", title: "Portal's answer can't be used"},
-	{err: session.ErrPortalUnavailable, status: http.StatusServiceUnavailable, code: "portal_unavailable", title: "Portal is unavailable", retry: time.Second},
+	{err: session.ErrPortalRateLimited, status: http.StatusServiceUnavailable, code: "portal_rate_limited", title: "Portal's request budget is spent", retry: time.Second, only: atPortal},
+	{err: session.ErrRegistrationBusy, status: http.StatusGatewayTimeout, code: "portal_timeout", title: "Portal did not answer in time", retry: time.Second, only: []session.Route{session.RouteRegister}},
+	{err: session.ErrPortalTimeout, status: http.StatusGatewayTimeout, code: "portal_timeout", title: "Portal did not answer in time", retry: time.Second, only: atPortal},
+	{err: session.ErrPortalUnauthorized, status: http.StatusBadGateway, code: "portal_unauthorized", title: "Portal refuses the Portal API Key", only: atPortal},
+	{err: session.ErrPortalBadResponse, status: http.StatusBadGateway, code: "portal_bad_response", title: "Portal's answer can't be used", only: atPortal},
+	{err: session.ErrPortalUnavailable, status: http.StatusServiceUnavailable, code: "portal_unavailable", title: "Portal is unavailable", retry: time.Second, only: atPortal},
 	{err: session.ErrStoreUnavailable, status: http.StatusServiceUnavailable, code: "store_unavailable", title: "The token store is unavailable", retry: 2 * time.Second},
 	{err: session.ErrOverloaded, status: http.StatusServiceUnavailable, code: codeOverloaded, title: "Too much to do", retry: time.Second},
 	{err: errAuditUnavailable, status: http.StatusServiceUnavailable, code: "audit_unavailable", title: "The audit can't be written", retry: time.Second},
 	{err: session.ErrShuttingDown, status: http.StatusServiceUnavailable, code: "shutting_down", title: "Shutting down", retry: time.Second},
-	{err: errRouteNotFound, status: http.StatusNotFound, code: "route_not_found", title: "No such route"},
-	{err: errMethodNotAllowed, status: http.StatusMethodNotAllowed, code: "method_not_allowed", title: "Method not allowed"},
+	{err: errRouteNotFound, status: http.StatusNotFound, code: "route_not_found", title: "No such route", only: []session.Route{noRoute}},
+	{err: errMethodNotAllowed, status: http.StatusMethodNotAllowed, code: "method_not_allowed", title: "Method not allowed", only: []session.Route{noRoute}},
 	{err: errInternal, status: http.StatusInternalServerError, code: "internal", title: "Internal error"},
 }
 
@@ -132,13 +140,15 @@ func (s *Server) fail(err error, c echo.Context) {
 		return
 	}
 	if errors.Is(err, context.Canceled) && c.Request().Context().Err() != nil {
-		s.recordRefusal(c, statusClientGone, "client_gone")
+		c.Set(keyProblem, codeClientGone)
+		s.recordRefusal(c, statusClientGone, codeClientGone)
 		c.Response().WriteHeader(statusClientGone) // or net/http would say 200
 		return
 	}
 	err = domestic(err)
 	p := explain(err)
 	s.parts.Meter.Refused(p.code)
+	c.Set(keyProblem, p.code)
 	s.log(c, p, err)
 	s.recordRefusal(c, p.status, p.code)
 	if wait := p.wait(err); wait > 0 {

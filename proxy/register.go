@@ -12,8 +12,8 @@ import (
 const maxIdempotencyKey = 255
 
 // registering returns a handler that registers a client at Portal and answers with status and the token that came.
-func (s *Server) registering(status int) echo.HandlerFunc {
-	return func(c echo.Context) error {
+func registering(status int) func(*Server, echo.Context) error {
+	return func(s *Server, c echo.Context) error {
 		registration, err := parseRegistration(c)
 		if err != nil {
 			return err

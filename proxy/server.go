@@ -4,12 +4,12 @@
 package proxy
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"log/slog"
 	"net/http"
 	"runtime"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -24,17 +24,20 @@ const maxBody = 64 << 10
 
 // Meter is what the data API reports to.
 type Meter interface {
-	// Began counts a request in; the function it returns counts it out, by closed sets of routes and methods.
-	Began() (ended func(route, method string, status int))
+	// Began counts a request in; the function it returns counts it out, by how it was answered: one of [Answers], or one
+	// that nobody foresaw. trace is the id of the sampled trace that the request is part of, "" for none.
+	Began() (ended func(route, method string, status int, trace string))
 	// Granted counts a token handed out with that much of its life left.
 	Granted(grant session.Grant, left time.Duration)
 	// Refused counts an error answer by its code.
 	Refused(code string)
 	// Shed counts a request turned away for want of room, by what it was for: one of [Sheds].
 	Shed(work string)
+	// Skipped counts a line that was left out of the log.
+	Skipped()
 }
 
-// Parts is what a [Server] is made of. Every field is required but the last three.
+// Parts is what a [Server] is made of. Every field is required but the last four.
 type Parts struct {
 	Callers  Callers
 	Broker   *session.Broker
@@ -49,6 +52,8 @@ type Parts struct {
 	Audit Auditor
 	// Version is the build's, for the specification.
 	Version string
+	// Trace returns the id of the sampled trace that ctx is part of, "" for none; nil knows of none.
+	Trace func(ctx context.Context) string
 }
 
 // Server is the data API, an [http.Handler].
@@ -57,8 +62,10 @@ type Server struct {
 	echo  *echo.Echo
 	// document is the specification, as it is served.
 	document yaml
-	// routes :: path as registered -> known
-	routes map[string]bool
+	// routes :: path as registered -> known, methods :: method and path -> known
+	routes  map[string]bool
+	methods map[place]bool
+	lines   lines
 
 	inFlight atomic.Int64
 	shedding seldom
@@ -68,59 +75,37 @@ type Server struct {
 
 // New returns a Server made of parts.
 func New(parts Parts) *Server {
-	s := &Server{parts: parts, echo: echo.New(), document: specificationOf(parts.Version), routes: map[string]bool{}}
+	if parts.Trace == nil {
+		parts.Trace = func(context.Context) string { return "" }
+	}
+	s := &Server{
+		parts: parts, echo: echo.New(), document: specificationOf(parts.Version),
+		routes: map[string]bool{}, methods: map[place]bool{},
+	}
 	s.echo.HTTPErrorHandler = s.fail
 	s.echo.Use(s.observe, recoverer(parts.Log), identify, neverStore, s.admit, s.audible, s.authenticate, limitBody)
 	s.route()
-	for _, r := range s.echo.Routes() {
-		s.routes[r.Path] = true
-	}
 	return s
 }
 
 // ServeHTTP implements [http.Handler].
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.echo.ServeHTTP(w, r) }
 
-func (s *Server) route() {
-	const v1, v3 = "/api/v1/custodians/clients", "/api/v3/custodians/me/clients"
-	s.handle(session.RouteToken, "GET /v1/clients/:clientId/token", s.token)
-	s.handle(session.RouteForget, "DELETE /v1/clients/:clientId/token", s.forget)
-	s.handle(session.RouteActivity, "POST /v1/clients/:clientId/activity", s.activity)
-	s.handle(session.RouteInspect, "GET /v1/clients/:clientId", s.inspect)
-	s.handle(session.RouteRegister, "POST /v1/clients", s.registering(http.StatusCreated))
-	// Portal's own paths, so that a backend adopts the proxy by its base URL alone.
-	s.handle(session.RouteToken, "POST "+v1+"/:clientId/session", s.token)
-	s.handle(session.RouteToken, "POST "+v3+"/:clientId/sessions", s.token)
-	s.handle(session.RouteRegister, "POST "+v1, s.registering(http.StatusCreated))
-	s.handle(session.RouteRegister, "POST "+v3, s.registering(http.StatusOK))
-	// Whoever is a caller may know what there is to ask for.
-	s.echo.GET(specificationPath, s.specification)
-}
-
-// handle is the one way to add a route that does something, so that none is without a name that a caller must be allowed.
-func (s *Server) handle(route session.Route, pattern string, handler echo.HandlerFunc) {
-	method, path, _ := strings.Cut(pattern, " ")
-	s.echo.Add(method, path, handler, authorize(route))
-}
-
-// observe times every request. It answers errors itself, so that it sees their status.
+// observe times every request, and has a line of it logged. It answers errors itself, so that it sees their status.
 func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		ended := s.parts.Meter.Began()
-		defer func() { ended(s.label(c.Path()), c.Request().Method, c.Response().Status) }()
+		began, ended := time.Now(), s.parts.Meter.Began()
+		defer func() {
+			at, trace := s.place(c), s.parts.Trace(c.Request().Context())
+			c.Request().Pattern = at.path // for what wraps this handler
+			ended(at.path, at.method, c.Response().Status, trace)
+			s.say(c, line{at.path, began, time.Now(), trace})
+		}()
 		if err := next(c); err != nil {
 			c.Error(err)
 		}
 		return nil
 	}
-}
-
-// label returns a route as a label: what a stranger asked for must not become one.
-func (s *Server) label(route string) string {
-	if s.routes[route] {
-		return route
-	}
-	return "unmatched"
 }
 
 // recoverer turns a panic into an answer. What was panicked with is not logged, for it may hold anything; the runtime's

@@ -15,9 +15,7 @@ func (p process) key() *cli.Command {
 		Usage:        "make keys for callers",
 		Commands:     []*cli.Command{p.newKey()},
 		OnUsageError: wrongUsage(),
-		Action: func(_ context.Context, c *cli.Command) error {
-			return usageError{fmt.Errorf("key wants a command; see %s --help", c.FullName())}
-		},
+		Action:       wanting,
 	}
 }
 
@@ -26,14 +24,26 @@ func (p process) newKey() *cli.Command {
 		Name:         "new",
 		Usage:        "print a new key for the caller NAME, and what the callers file needs of it",
 		ArgsUsage:    "NAME",
+		Flags:        []cli.Flag{outputFlag()},
 		OnUsageError: wrongUsage(),
 		Action: func(_ context.Context, c *cli.Command) error {
 			if c.Args().Len() != 1 || !caller.IsName(c.Args().First()) {
 				return usageError{fmt.Errorf("new takes the name of one caller (%s); see %s --help", caller.NameAllowed, c.FullName())}
 			}
+			if formOf(c) == formJSON {
+				key, line := caller.NewKey()
+				return p.printJSON(newKey{Name: c.Args().First(), Key: key, Hash: line})
+			}
 			return p.printKey(c.Args().First())
 		},
 	}
+}
+
+// newKey is a caller's key in JSON: the key is the caller's, its hash the callers file's.
+type newKey struct {
+	Name string `json:"name"`
+	Key  string `json:"key"`
+	Hash string `json:"hash"`
 }
 
 // printKey prints what is a callers file as it stands: the key itself is a comment, which is the caller's to keep.

@@ -24,6 +24,7 @@ import (
 	"github.com/cstproxy/cstproxy/cache/redistest"
 	"github.com/cstproxy/cstproxy/proxy/caller"
 	"github.com/cstproxy/cstproxy/proxy/portal/portaltest"
+	"github.com/cstproxy/cstproxy/proxy/session"
 )
 
 const (
@@ -42,6 +43,8 @@ type canaryRun struct {
 	broken   string // the file that breaks the clock
 	rounds   int    // how often every route was asked
 	child    *child
+	// to is who is sent traces of all that the run does.
+	to *collector
 	// answers is what callers were told, but for the token that a caller asked for; atRest is what Redis was sent, and
 	// what it keeps.
 	answers, atRest transcript
@@ -54,6 +57,9 @@ func (r *canaryRun) settings() []string {
 	var environ []string
 	r.portal, environ = simulated(r.t, portaltest.Options{APIKey: key, AnyClient: true})
 	next := r.canaries.make("next Portal API Key", "next-key-")
+	r.to = collect(r.t)
+	environ = append(environ, "OTEL_EXPORTER_OTLP_ENDPOINT="+r.to.url, "OTEL_TRACES_SAMPLER=always_on",
+		"OTEL_EXPORTER_OTLP_HEADERS=authorization="+r.canaries.make("collector's key", "collector-key-"))
 	return append(environ, "REDIS_URL=redis://cstproxy:"+password+"@"+r.redis.Addr(), "PORTAL_API_KEY_NEXT="+next,
 		"CSTPROXY_SEAL_KEYS_FILE="+r.sealKeys(), "CSTPROXY_AUDIT=log")
 }
@@ -234,6 +240,7 @@ func (r *canaryRun) misplace(secrets ...string) {
 			"GET /v1/clients/alice":                             {"X-Request-Id: <" + secret + ">", "User-Agent: " + secret, "Referer: " + secret},
 			"DELETE /v1/clients/alice/token":                    {"If-Match: \"" + secret + "\"", "Origin: https://" + secret + ".test"},
 			"POST /api/v3/custodians/me/clients/alice/sessions": {"X-Forwarded-For: " + secret, "X-Forwarded-Uri: /" + secret, "Traceparent: " + secret},
+			"GET /v1/clients/alice/token?minTtl=23h":            {"Traceparent: " + traceparent, "Tracestate: vendor=" + secret, "Baggage: token=" + secret},
 		} {
 			method, path, _ := strings.Cut(target, " ")
 			for _, body := range []string{"", secret, `{"tokenId":"` + secret + `"}`, `{"` + secret + `":1}`} {
@@ -305,7 +312,28 @@ func (r *canaryRun) hits() []string {
 	look("what the process wrote", r.child.written.String(), everyKind)
 	look("an answer", r.answers.String(), everyKind)
 	look("Redis", r.atRest.String(), everyKind)
+	look("a trace", r.to.bodies.String(), everyKind)
+	for what, id := range r.ids() {
+		if strings.Contains(r.to.bodies.String(), id) {
+			hits = append(hits, "in a trace: "+what)
+		}
+	}
 	return hits
+}
+
+// ids returns what names somebody, or something of theirs, and is no secret.
+func (r *canaryRun) ids() map[string]string {
+	ids := map[string]string{"the client's id": "alice", "another client's id": "cold-1", "what a request is called": "a-key"}
+	for secret := range r.portal.Issued().Tokens {
+		id := session.IdentifyToken(session.NewSecret(secret))
+		ids["the id of token "+id.String()] = id.String()
+	}
+	for _, key := range listOf(r.redis.Do("KEYS", "*")) {
+		if key, ok := key.(string); ok {
+			ids["the key "+key] = key
+		}
+	}
+	return ids
 }
 
 // checkRich checks that the run had enough in it to show something.
@@ -313,6 +341,9 @@ func (r *canaryRun) checkRich() {
 	r.t.Helper()
 	count := r.canaries.count()
 	written, answers, atRest := len(r.child.written.String()), len(r.answers.String()), len(r.atRest.String())
+	if len(r.to.spans()) < 20 && r.child.command.ProcessState.ExitCode() == exitDone {
+		r.t.Errorf("there were %d spans, too few to show anything", len(r.to.spans()))
+	}
 	if count[cst] < 3 || count[clientAPIKey] < 3 || min(written, answers, atRest) < 1000 {
 		r.t.Error("there was too little to show anything")
 	}

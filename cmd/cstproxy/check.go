@@ -25,50 +25,98 @@ func (p process) check() *cli.Command {
 	return &cli.Command{
 		Name:         "check",
 		Usage:        "validate the configuration and reach Redis and Portal's host; it sends Portal no key",
-		Flags:        settingFlags(),
+		Flags:        append(settingFlags(), outputFlag()),
 		OnUsageError: wrongUsage(),
-		Action: p.configured(func(ctx context.Context, config Config) error {
-			files := &watch{log: slog.New(slog.DiscardHandler), metrics: metrics.New(metrics.Parts{})}
-			if _, err := newSeal(config, files); err != nil {
-				return err
-			}
-			if _, err := openPorts(config, files); err != nil {
-				return err
-			}
-			_ = p.tell("configuration", nil)
-			redis := p.checkRedis(ctx, config, files)
-			portal := p.tell("portal "+string(config.PortalAPIURL), reachPortal(ctx, config))
-			if redis != nil || portal != nil {
-				return errCheckFailed
-			}
-			return nil
-		}),
+		Action: func(ctx context.Context, c *cli.Command) error {
+			return p.configured(func(ctx context.Context, config Config) error {
+				return p.examine(ctx, config, formOf(c))
+			})(ctx, c)
+		},
 	}
 }
 
-// tell prints one line about what was reached and returns err.
-func (p process) tell(name string, err error) error {
-	if err != nil {
-		_, _ = fmt.Fprintf(p.out, "failed  %s: %v\n", name, err)
+func (p process) examine(ctx context.Context, config Config, as form) error {
+	files := &watch{log: slog.New(slog.DiscardHandler), metrics: metrics.New(metrics.Parts{})}
+	if _, err := newSeal(config, files); err != nil {
 		return err
 	}
-	_, _ = fmt.Fprintf(p.out, "ok      %s\n", name)
+	if _, err := openPorts(config, files); err != nil {
+		return err
+	}
+	all := checked{OK: true}
+	for _, look := range []func() finding{
+		func() finding { return found("configuration", "", nil) },
+		func() finding { return checkRedis(ctx, config, files) },
+		func() finding { return found("portal", string(config.PortalAPIURL), reachPortal(ctx, config)) },
+	} {
+		f := look()
+		all.Checks = append(all.Checks, f)
+		all.OK = all.OK && f.State != stateFailed
+		if as == formText {
+			_, _ = fmt.Fprintln(p.out, f)
+		}
+	}
+	if as == formJSON {
+		_ = p.printJSON(all)
+	}
+	if !all.OK {
+		return errCheckFailed
+	}
 	return nil
 }
 
-func (p process) checkRedis(ctx context.Context, config Config, files *watch) error {
+// checked is what a check found, in JSON.
+type checked struct {
+	OK     bool      `json:"ok"`
+	Checks []finding `json:"checks"`
+}
+
+// finding is what was found of one thing.
+type finding struct {
+	Name   string `json:"name"`
+	Target string `json:"target,omitempty"`
+	State  string `json:"state"`
+	Detail string `json:"detail,omitempty"`
+}
+
+// The states of a finding.
+const (
+	stateOK     = "ok"
+	stateFailed = "failed"
+	stateNone   = "none"
+)
+
+func found(name, target string, err error) finding {
+	if err != nil {
+		return finding{Name: name, Target: target, State: stateFailed, Detail: err.Error()}
+	}
+	return finding{Name: name, Target: target, State: stateOK}
+}
+
+// String is the finding on a line.
+func (f finding) String() string {
+	line := fmt.Sprintf("%-6s  %s", f.State, f.Name)
+	if f.Target != "" {
+		line += " " + f.Target
+	}
+	if f.Detail != "" {
+		line += ": " + f.Detail
+	}
+	return line
+}
+
+func checkRedis(ctx context.Context, config Config, files *watch) finding {
 	if config.RedisURL.IsZero() {
-		_, _ = fmt.Fprintln(p.out, "none    redis: REDIS_URL is not set, tokens are kept in the process")
-		return nil
+		return finding{Name: "redis", State: stateNone, Detail: "REDIS_URL is not set, tokens are kept in the process"}
 	}
 	access, err := openAccess(config, files)
 	if err != nil {
-		return p.tell("redis", err)
+		return found("redis", "", err)
 	}
 	client := access.Connect()
 	redis := cache.NewRedis(cache.RedisParts{Client: client, Prefix: config.KeyPrefix, Lifetime: lifetime(config)})
 	defer func() { _ = redis.Close() }()
-	return p.tell("redis", redis.Ping(ctx))
+	return found("redis", "", redis.Ping(ctx))
 }
 
 // reachPortal asks for the host's root without a key. Any answer shows that it is there.
@@ -80,11 +128,6 @@ func reachPortal(ctx context.Context, config Config) error {
 		return err
 	}
 	client := http.Client{Transport: &http.Transport{Proxy: config.PortalProxy.of()}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	return get(&client, request, nil)
-}
-
-// get makes the request and, if accept is given, asks it about the status.
-func get(client *http.Client, request *http.Request, accept func(status int) error) error {
 	defer client.CloseIdleConnections()
 	answer, err := client.Do(request)
 	if outer, ok := errors.AsType[*url.Error](err); ok {
@@ -94,9 +137,9 @@ func get(client *http.Client, request *http.Request, accept func(status int) err
 		return err
 	}
 	defer func() { _ = answer.Body.Close() }()
-	_, _ = io.CopyN(io.Discard, answer.Body, 1<<16)
-	if accept == nil {
+	_, err = io.CopyN(io.Discard, answer.Body, 1<<16)
+	if errors.Is(err, io.EOF) {
 		return nil
 	}
-	return accept(answer.StatusCode)
+	return err
 }

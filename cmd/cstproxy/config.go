@@ -2,6 +2,7 @@ package main
 
 import (
 	"io/fs"
+	"slices"
 	"time"
 
 	"github.com/caarlos0/env/v11"
@@ -26,6 +27,9 @@ type Config struct {
 	SocketMode  fs.FileMode   `env:"CSTPROXY_SOCKET_MODE" envDefault:"0660" usage:"permissions of a Unix socket" allowed:"an octal mode from 0 to 0777, such as 0660"`
 
 	CallersFile string `env:"CSTPROXY_CALLERS_FILE" usage:"file that says who may ask for what (YAML); without it anybody may who reaches the data API, which then must listen on loopback or a Unix socket" allowed:"the path of a callers file"`
+
+	CallerKey     session.Secret `env:"CSTPROXY_CALLER_KEY" client:"true" usage:"key that cstproxy token shows the proxy, where there is a callers file" allowed:"a key without white space or unprintable characters"`
+	CallerKeyFile string         `env:"CSTPROXY_CALLER_KEY_FILE" client:"true" usage:"file that holds the caller's key; a newline at its end is ignored" allowed:"the path of a file to read"`
 
 	PortalAPIVersion apiVersion          `env:"CSTPROXY_PORTAL_API_VERSION" envDefault:"v1" oneof:"v1 v3" usage:"version of Portal's paths for mint and register"`
 	IdleTTL          time.Duration       `env:"CSTPROXY_IDLE_TTL" envDefault:"24h" usage:"how long Portal keeps a token that is not used; at most CSTPROXY_REFRESH_WINDOW" allowed:"a Go duration of 1s or more, such as 24h"`
@@ -73,6 +77,15 @@ type Config struct {
 	Audit       auditTarget `env:"CSTPROXY_AUDIT" envDefault:"off" usage:"where a line of audit goes for every request and every token: log is standard error" allowed:"off, log or file:/path"`
 	AuditStrict bool        `env:"CSTPROXY_AUDIT_STRICT" envDefault:"false" oneof:"true false" usage:"hand no token out whose line of audit can't be written"`
 
+	CollectorURL         baseURL        `env:"OTEL_EXPORTER_OTLP_ENDPOINT" usage:"collector that traces are sent to, under /v1/traces; without it there are none" allowed:"an absolute http or https URL without user info, query or fragment"`
+	CollectorHeaders     session.Secret `env:"OTEL_EXPORTER_OTLP_HEADERS" usage:"headers that go with them, such as a credential" allowed:"name=value pairs with commas between them, the values percent-encoded, without white space or unprintable characters"`
+	CollectorHeadersFile string         `env:"OTEL_EXPORTER_OTLP_HEADERS_FILE" usage:"file that holds these headers; a newline at its end is ignored" allowed:"the path of a file to read"`
+	CollectorProtocol    string         `env:"OTEL_EXPORTER_OTLP_PROTOCOL" envDefault:"http/protobuf" usage:"how they are sent" allowed:"http/protobuf, since no other is spoken here"`
+	ServiceName          string         `env:"OTEL_SERVICE_NAME" usage:"what the collector is told that this is; cstproxy unless the attributes say otherwise" allowed:"any name"`
+	ResourceAttributes   string         `env:"OTEL_RESOURCE_ATTRIBUTES" usage:"what else the collector is told of this process" allowed:"name=value pairs with commas between them, the values percent-encoded"`
+	TracesSampler        string         `env:"OTEL_TRACES_SAMPLER" usage:"which requests are traced; without it those whose callers trace them, and of the others ten a second" allowed:"one of always_on, always_off, traceidratio, parentbased_always_on, parentbased_always_off, parentbased_traceidratio"`
+	TracesSamplerArg     string         `env:"OTEL_TRACES_SAMPLER_ARG" usage:"the part of the requests that a ratio takes" allowed:"a number from 0 to 1"`
+
 	LogLevel  logLevel  `env:"CSTPROXY_LOG_LEVEL" envDefault:"info" oneof:"debug info warn error" usage:"least level that is logged"`
 	LogFormat logFormat `env:"CSTPROXY_LOG_FORMAT" envDefault:"json" oneof:"json text" usage:"form of a log line"`
 }
@@ -81,18 +94,24 @@ type Config struct {
 // over the defaults. A variable that is empty counts as unset. The error is a [configError] that lists every mistake;
 // no secret is in it.
 func loadConfig(environ []string, flags map[string]string) (Config, error) {
+	config, _, err := readConfig(environ, flags)
+	return config, err
+}
+
+// readConfig is loadConfig, and says what was given.
+func readConfig(environ []string, flags map[string]string) (Config, *intake, error) {
 	environment := env.ToMap(environ)
 	in := newIntake(environment, flags)
 	in.refuseStrangers(environment)
 	in.checkTexts()
-	in.readSecrets()
+	in.readSecrets(slices.DeleteFunc(settings(), func(s setting) bool { return s.client }))
 	config := in.parse()
 	in.check(config, bounds())
 	in.shortenDefaults(&config)
 	in.check(config, relations())
 	in.checkCallers(config)
 	if err := in.err(); err != nil {
-		return Config{}, err
+		return Config{}, in, err
 	}
-	return config, nil
+	return config, in, nil
 }

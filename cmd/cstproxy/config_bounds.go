@@ -51,7 +51,7 @@ func bounds() []bound {
 
 // relations are the rules between settings.
 func relations() []bound {
-	return slices.Concat(filesTogether(), limitsTogether(), []bound{
+	return slices.Concat(filesTogether(), limitsTogether(), tracesTogether(), []bound{
 		{
 			of:    []string{"CSTPROXY_LISTEN"},
 			want:  "loopback or a Unix socket as long as no CSTPROXY_CALLERS_FILE says who may ask",

@@ -14,9 +14,9 @@ import (
 // fileSuffix makes the name of the setting that holds the path of a secret's file.
 const fileSuffix = "_FILE"
 
-// readSecrets takes every secret from its variable or from the file that its companion names.
-func (in *intake) readSecrets() {
-	for _, s := range in.settings {
+// readSecrets takes those that are secrets from their variables or from the files that their companions name.
+func (in *intake) readSecrets(of []setting) {
+	for _, s := range of {
 		if s.secret() {
 			in.readSecret(s, *in.byVariable(s.variable + fileSuffix))
 		}

@@ -70,8 +70,11 @@ func defaults() Config {
 		MaxWaiting:       4000,
 		MaxAtPortal:      500,
 		Audit:            auditTarget{Kind: auditOff},
-		LogLevel:         "info",
-		LogFormat:        logJSON,
+
+		CollectorProtocol: "http/protobuf",
+
+		LogLevel:  "info",
+		LogFormat: logJSON,
 	}
 }
 
@@ -82,6 +85,7 @@ func TestEverySettingHasItsEffect(t *testing.T) {
 	file := writeFile(t, "redis://:file@host:6379\n")
 	callers := writeFile(t, callersFile)
 	next := writeFile(t, "next-key\n")
+	headers := writeFile(t, "a=b\n")
 	for name, change := range map[string]struct {
 		variable, value string
 		want            func(*Config)
@@ -123,6 +127,16 @@ func TestEverySettingHasItsEffect(t *testing.T) {
 		"an audit in the log":     {"CSTPROXY_AUDIT", "log", func(c *Config) { c.Audit = auditTarget{Kind: auditLog} }},
 		"an audit in a file":      {"CSTPROXY_AUDIT", "file:/var/log//audit", func(c *Config) { c.Audit = auditTarget{auditFile, "/var/log/audit"} }},
 		"the audit's default":     {"CSTPROXY_AUDIT_STRICT", "false", func(*Config) {}},
+		"a collector":             {"OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318/", func(c *Config) { c.CollectorURL = "http://collector:4318" }},
+		"the collector's headers": {"OTEL_EXPORTER_OTLP_HEADERS", "a=b", func(c *Config) { c.CollectorHeaders = session.NewSecret("a=b") }},
+		"headers from a file": {"OTEL_EXPORTER_OTLP_HEADERS_FILE", headers, func(c *Config) {
+			c.CollectorHeaders, c.CollectorHeadersFile = session.NewSecret("a=b"), headers
+		}},
+		"a protocol for nobody":   {"OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", func(c *Config) { c.CollectorProtocol = "grpc" }},
+		"a name for traces":       {"OTEL_SERVICE_NAME", "wallets", func(c *Config) { c.ServiceName = "wallets" }},
+		"what traces are about":   {"OTEL_RESOURCE_ATTRIBUTES", "a=b,c=d", func(c *Config) { c.ResourceAttributes = "a=b,c=d" }},
+		"a sampler":               {"OTEL_TRACES_SAMPLER", "always_on", func(c *Config) { c.TracesSampler = "always_on" }},
+		"a sampler's argument":    {"OTEL_TRACES_SAMPLER_ARG", "0.5", func(c *Config) { c.TracesSamplerArg = "0.5" }},
 		"the level of the log":    {"CSTPROXY_LOG_LEVEL", "debug", func(c *Config) { c.LogLevel = "debug" }},
 		"the form of a log line":  {"CSTPROXY_LOG_FORMAT", "text", func(c *Config) { c.LogFormat = logText }},
 		"an empty variable":       {"CSTPROXY_IDLE_TTL", "", func(*Config) {}},
@@ -193,10 +207,20 @@ func TestBoundsHoldAtTheirEdge(t *testing.T) {
 	t.Parallel()
 	socket := func(length int) string { return "unix:/" + strings.Repeat("s", length-1) }
 	callers := writeFile(t, callersFile)
+	const collector = "OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4318"
 	for name, tt := range map[string]struct {
 		settings []string
 		wrong    string // the variable that is blamed; empty if all is well
 	}{
+		"a protocol that is not spoken":           {[]string{collector, "OTEL_EXPORTER_OTLP_PROTOCOL=grpc"}, "OTEL_EXPORTER_OTLP_PROTOCOL"},
+		"the protocol that is":                    {[]string{collector, "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"}, ""},
+		"headers that are none":                   {[]string{collector, "OTEL_EXPORTER_OTLP_HEADERS=credential"}, "OTEL_EXPORTER_OTLP_HEADERS"},
+		"attributes that are none":                {[]string{collector, "OTEL_RESOURCE_ATTRIBUTES=a,b"}, "OTEL_RESOURCE_ATTRIBUTES"},
+		"a sampler that nobody knows":             {[]string{collector, "OTEL_TRACES_SAMPLER=jaeger_remote"}, "OTEL_TRACES_SAMPLER"},
+		"a ratio of all":                          {[]string{collector, "OTEL_TRACES_SAMPLER_ARG=1"}, ""},
+		"a ratio of more":                         {[]string{collector, "OTEL_TRACES_SAMPLER_ARG=1.01"}, "OTEL_TRACES_SAMPLER_ARG"},
+		"a ratio that is no number":               {[]string{collector, "OTEL_TRACES_SAMPLER_ARG=NaN"}, "OTEL_TRACES_SAMPLER_ARG"},
+		"another program's, without collector":    {[]string{"OTEL_EXPORTER_OTLP_PROTOCOL=grpc", "OTEL_TRACES_SAMPLER=jaeger_remote", "OTEL_TRACES_SAMPLER_ARG=x"}, ""},
 		"an idle time of the least":               {[]string{"CSTPROXY_IDLE_TTL=1s"}, ""},
 		"an idle time of a moment less":           {[]string{"CSTPROXY_IDLE_TTL=999999999ns"}, "CSTPROXY_IDLE_TTL"},
 		"as many mints as a replica can count":    {[]string{"CSTPROXY_MINT_RATE=100000/m"}, ""},

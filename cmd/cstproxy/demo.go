@@ -33,7 +33,7 @@ func (p process) demo() *cli.Command {
 func demoFlags() []cli.Flag {
 	var flags []cli.Flag
 	for _, s := range settings() {
-		if s.flag != "" && !strings.HasPrefix(s.variable, portalPrefix) {
+		if s.flag != "" && !s.client && !strings.HasPrefix(s.variable, portalPrefix) {
 			flags = append(flags, s.cliFlag())
 		}
 	}

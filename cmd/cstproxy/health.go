@@ -14,75 +14,53 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v3"
+
+	"github.com/cstproxy/cstproxy/proxy/session"
 )
 
 func (p process) healthcheck() *cli.Command {
 	return &cli.Command{
 		Name:         "healthcheck",
 		Usage:        "exit 0 if the running proxy is ready (for an exec probe)",
-		Flags:        adminFlags(),
+		Flags:        append(adminPart().flags(), outputFlag()),
 		OnUsageError: wrongUsage(),
 		Action: alone(func(ctx context.Context, c *cli.Command) error {
-			config, err := loadConfig(adminEnviron(p.environ), givenFlags(c))
+			config, err := adminPart().load(p.environ, givenFlags(c))
 			if err != nil {
 				return err
 			}
-			return askReady(ctx, config)
+			return p.askReady(ctx, config, formOf(c))
 		}),
 	}
 }
 
-func adminFlags() []cli.Flag {
-	return slices.DeleteFunc(settingFlags(), func(f cli.Flag) bool { return !isAdminFlag(f.Names()[0]) })
+// readyAnswer is what a healthcheck says in JSON. In text it says nothing if all is well: it is for a probe.
+type readyAnswer struct {
+	Ready   bool   `json:"ready"`
+	Address string `json:"address"`
+	// Status is what /readyz answered.
+	Status int `json:"status"`
 }
 
-func isAdminFlag(name string) bool {
-	return name == flagName(adminListen) || name == flagName(adminCertFile) || name == flagName(adminKeyFile)
-}
-
-// What an exec probe needs to know of the settings.
-const (
-	adminListen   = "CSTPROXY_ADMIN_LISTEN"
-	adminCertFile = "CSTPROXY_ADMIN_TLS_CERT_FILE"
-	adminKeyFile  = "CSTPROXY_ADMIN_TLS_KEY_FILE"
-)
-
-// adminEnviron keeps the settings that an exec probe needs, so that it works where nothing else is set (a demo) or
-// readable (a secret's file); the key is asked of every configuration, and not used.
-func adminEnviron(environ []string) []string {
-	kept := slices.DeleteFunc(slices.Clone(environ), func(pair string) bool {
-		name, _, _ := strings.Cut(pair, "=")
-		return !slices.Contains([]string{adminListen, adminCertFile, adminKeyFile}, name)
-	})
-	// The data address is not known here, and must not seem to clash with the admin port.
-	return append(kept, "PORTAL_API_KEY=unused", "CSTPROXY_LISTEN=127.0.0.1:0")
-}
-
-func askReady(ctx context.Context, config Config) error {
+func (p process) askReady(ctx context.Context, config Config, as form) error {
 	ctx, cancel := context.WithTimeout(ctx, reachTime)
 	defer cancel()
-	transport, scheme := &http.Transport{}, "http"
-	if config.AdminTLSCertFile != "" {
-		trusted, err := trustOnly(config.AdminTLSCertFile)
-		if err != nil {
-			return fmt.Errorf("%s: %w", adminCertFile, err)
-		}
-		transport.TLSClientConfig, scheme = trusted, "https"
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://localhost/readyz", http.NoBody)
+	port, err := reachAdmin(config)
 	if err != nil {
 		return err
 	}
-	target := dialable(config.AdminListen)
-	transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, target.Network, target.Address)
+	defer port.close()
+	got, err := port.ask(ctx, "/readyz", session.Secret{})
+	if err != nil {
+		return err
 	}
-	return get(&http.Client{Transport: transport}, request, func(status int) error {
-		if status != http.StatusOK {
-			return fmt.Errorf("not ready: %s/readyz answered %d", target, status)
-		}
-		return nil
-	})
+	if as == formJSON {
+		err = p.printJSON(readyAnswer{Ready: got.status == http.StatusOK, Address: port.at.String(), Status: got.status})
+	}
+	if err == nil && got.status != http.StatusOK {
+		err = fmt.Errorf("not ready: %s/readyz answered %d", port.at, got.status)
+	}
+	return err
 }
 
 var errNameless = errors.New("the certificate holds no name and no address")

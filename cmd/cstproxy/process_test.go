@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/cstproxy/cstproxy/cache/redistest"
+	"github.com/cstproxy/cstproxy/metrics"
 	"github.com/cstproxy/cstproxy/proxy/portal/portaltest"
 	"github.com/cstproxy/cstproxy/proxy/session"
 )
@@ -70,7 +71,7 @@ func redisKey(client, kind string) string { return redisKeyUnder("cstproxy", cli
 // redisKeyUnder is redisKey where the namespace is another.
 func redisKeyUnder(prefix, client, kind string) string {
 	key := session.NewSecret(portaltest.DefaultKey)
-	seal, err := newSeal(Config{KeyPrefix: prefix, RefreshWindow: 7 * 24 * time.Hour, PortalAPIKey: key}, nil)
+	seal, err := newSeal(Config{KeyPrefix: prefix, RefreshWindow: 7 * 24 * time.Hour, PortalAPIKey: key}, &watch{metrics: metrics.New(metrics.Parts{})})
 	if err != nil {
 		panic(err)
 	}

@@ -14,7 +14,7 @@ const fileOfSealKeys = "seal_keys"
 
 // newSeal returns the seal of what is kept in Redis, by the keys that config names, as their file has them at each moment.
 func newSeal(config Config, files *watch) (seal *cache.Seal, err error) {
-	parts := cache.SealParts{Prefix: config.KeyPrefix, Window: config.RefreshWindow, Key: config.PortalAPIKey}
+	parts := cache.SealParts{Prefix: config.KeyPrefix, Window: config.RefreshWindow, Key: config.PortalAPIKey, Failed: files.metrics.SealFailed}
 	if !config.PortalAPIKeyNext.IsZero() {
 		parts.Others = []session.Secret{config.PortalAPIKeyNext}
 	}

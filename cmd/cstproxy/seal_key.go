@@ -49,11 +49,12 @@ func (p process) sealKey() *cli.Command {
 	for _, s := range steps() {
 		rotate.Flags = append(rotate.Flags, &cli.BoolFlag{Name: s.flag, Usage: s.usage})
 	}
+	rotate.Flags = append(rotate.Flags, outputFlag())
 	return &cli.Command{
 		Name:         "seal-key",
 		Usage:        "make and rotate the keys that encrypt what is kept in Redis",
 		OnUsageError: wrongUsage(),
-		Action:       misused,
+		Action:       wanting,
 		Commands: []*cli.Command{{
 			Name:         "new",
 			Usage:        "print a new file of seal keys, for CSTPROXY_SEAL_KEYS_FILE: keep it from everybody else",
@@ -80,8 +81,17 @@ func (p process) rotateSealKey(_ context.Context, c *cli.Command) error {
 	if err := rewrite(c.Args().First(), chosen.edit); err != nil {
 		return err
 	}
+	if formOf(c) == formJSON {
+		return p.printJSON(stepTaken{Step: chosen.flag, Next: chosen.next})
+	}
 	_, err = fmt.Fprintln(p.out, chosen.next)
 	return err
+}
+
+// stepTaken is a step of a rotation in JSON.
+type stepTaken struct {
+	Step string `json:"step"`
+	Next string `json:"next"`
 }
 
 func chosenStep(c *cli.Command) (step, error) {
@@ -97,11 +107,19 @@ func chosenStep(c *cli.Command) (step, error) {
 	return chosen[0], nil
 }
 
+// showFile returns the name of a file that is not there, unless it may be a key in its place.
+func showFile(name string) string {
+	if isPlainlyPath(name) {
+		return name
+	}
+	return showWord(name)
+}
+
 // rewrite replaces a file at once: whoever reads it meanwhile finds the old content or the new. No one else may read it.
-func rewrite(path string, edit func([]byte) ([]byte, error)) error {
-	path, err := filepath.EvalSymlinks(path)
+func rewrite(file string, edit func([]byte) ([]byte, error)) error {
+	path, err := filepath.EvalSymlinks(file)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", showFile(file), withoutPath(err))
 	}
 	content, err := os.ReadFile(path)
 	if err != nil {

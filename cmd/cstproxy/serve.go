@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
@@ -163,6 +164,9 @@ func (a *application) drain(serving context.Context, servers *servers) error {
 }
 
 func (a *application) close() {
+	var group sync.WaitGroup
+	group.Go(a.endSpans)
+	defer group.Wait()
 	a.portal.Close()
 	if callers, ok := a.callers.(*caller.Callers); ok {
 		callers.Close()

@@ -26,6 +26,7 @@ type setting struct {
 	allowed  string // what it accepts
 	required bool
 	public   bool         // it names a file that anybody may read
+	client   bool         // it is for who asks the running proxy, which itself doesn't read it
 	oneOf    []string     // the only words that it accepts; empty if it has no such list
 	schemes  []string     // of a secret that is a URL
 	kind     reflect.Type // of its field in Config
@@ -49,6 +50,7 @@ func describe(field reflect.StructField) setting {
 		allowed:  field.Tag.Get("allowed"),
 		required: field.Tag.Get("required") == "true",
 		public:   field.Tag.Get("public") == "true",
+		client:   field.Tag.Get("client") == "true",
 		oneOf:    strings.Fields(field.Tag.Get("oneof")),
 		schemes:  strings.Fields(field.Tag.Get("schemes")),
 		kind:     field.Type,
@@ -111,12 +113,12 @@ func maskURL(text string) string {
 	return urlQuery.ReplaceAllString(text, "?[redacted]")
 }
 
-// settingFlags returns a new flag for every setting but the secrets. They hold text: loadConfig gives it a meaning,
+// settingFlags returns a new flag for every setting of the proxy but the secrets. They hold text: loadConfig gives it a meaning,
 // so that a flag and its variable are read alike and all mistakes come at once.
 func settingFlags() []cli.Flag {
 	var flags []cli.Flag
 	for _, s := range settings() {
-		if s.flag != "" {
+		if s.flag != "" && !s.client {
 			flags = append(flags, s.cliFlag())
 		}
 	}

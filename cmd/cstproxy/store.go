@@ -9,6 +9,7 @@ import (
 
 	"github.com/cstproxy/cstproxy/cache"
 	"github.com/cstproxy/cstproxy/metrics"
+	"github.com/cstproxy/cstproxy/metrics/spans"
 	"github.com/cstproxy/cstproxy/proxy/session"
 )
 
@@ -17,7 +18,11 @@ type store struct {
 	tokens   session.Store
 	leases   session.Leaser
 	registry session.Registry
-	budget   session.Budget
+	budget   *cache.Budget
+	// replicas is how many share the store, as last known.
+	replicas func() int
+	// breaker is the state of what leaves Redis alone that fails; nil where there is none.
+	breaker func() string
 	// now and sent are the bounds of the time that all replicas share.
 	now, sent func() time.Time
 	ping      func(context.Context) error
@@ -32,7 +37,7 @@ type store struct {
 }
 
 // openStore opens the store that config names; local is the clock of this machine.
-func openStore(config Config, files *watch, local func() time.Time) (store, error) {
+func openStore(config Config, files *watch, tracer *spans.Tracer, local func() time.Time) (store, error) {
 	clock := cache.ClockParts{Local: local, Lifetime: lifetime(config), Log: files.log}
 	seal, err := newSeal(config, files)
 	if err != nil {
@@ -45,13 +50,14 @@ func openStore(config Config, files *watch, local func() time.Time) (store, erro
 	if err != nil {
 		return store{}, err
 	}
-	return openRedis(config, redisParts{access, files.metrics, clock, seal}), nil
+	return openRedis(config, redisParts{access, files.metrics, tracer, clock, seal}), nil
 }
 
 // redisParts is what else the store in Redis is made of.
 type redisParts struct {
 	access  *cache.Access
 	metrics *metrics.Metrics
+	spans   *spans.Tracer
 	clock   cache.ClockParts
 	seal    *cache.Seal
 }
@@ -63,14 +69,17 @@ func openMemory(config Config, m *metrics.Metrics, parts cache.ClockParts) store
 	})
 	return store{
 		tokens: m.Store(metrics.TierMemory, memory), leases: memory, registry: memory,
-		budget: cache.NewBudget(cache.BudgetParts{Limits: limits(config), Log: parts.Log}),
-		now:    clock.Now, sent: clock.Sent, ping: memory.Ping, look: func(context.Context) {}, run: func(context.Context) {}, close: memory.Close,
+		budget:   cache.NewBudget(cache.BudgetParts{Limits: limits(config), Log: parts.Log}),
+		replicas: func() int { return 1 },
+		now:      clock.Now, sent: clock.Sent, ping: memory.Ping, look: func(context.Context) {}, run: func(context.Context) {}, close: memory.Close,
 	}
 }
 
 func openRedis(config Config, parts redisParts) store {
 	client := parts.access.Connect()
-	client.AddHook(cache.NewBreaker())
+	breaker := cache.NewBreaker()
+	client.AddHook(breaker)
+	parts.spans.Redis(client)
 	m, log, seal := parts.metrics, parts.clock.Log, parts.seal
 	clock, changes := cache.NewClock(parts.clock), &cache.Changes{Seal: seal}
 	shared := cache.NewRedis(cache.RedisParts{
@@ -93,6 +102,7 @@ func openRedis(config Config, parts redisParts) store {
 	agree := func(ctx context.Context) { agreeOnNames(ctx, shared, log) }
 	return store{
 		tokens: tier, leases: shared, registry: shared, budget: budget, seal: seal, log: log,
+		replicas: monitor.Replicas, breaker: breaker.State,
 		now: clock.Now, sent: clock.Sent, ping: shared.Ping,
 		look: func(ctx context.Context) { _ = monitor.Look(ctx); agree(ctx) },
 		run: together(monitor.Run, func(ctx context.Context) { settle(ctx, well, agree, budget.Tell, tier.Settle) },

@@ -38,9 +38,13 @@ func (p process) version() *cli.Command {
 	return &cli.Command{
 		Name:         "version",
 		Usage:        "print the version",
+		Flags:        []cli.Flag{outputFlag()},
 		OnUsageError: wrongUsage(),
-		Action: alone(func(context.Context, *cli.Command) error {
+		Action: alone(func(_ context.Context, c *cli.Command) error {
 			v := build()
+			if formOf(c) == formJSON {
+				return p.printJSON(v)
+			}
 			_, err := fmt.Fprintf(p.out, "cstproxy %s (revision %s, %s)\n", v.Version, v.Revision, v.GoVersion)
 			return err
 		}),

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cstproxy/cstproxy/metrics"
+	"github.com/cstproxy/cstproxy/metrics/spans"
 	"github.com/cstproxy/cstproxy/proxy"
 	"github.com/cstproxy/cstproxy/proxy/portal"
 	"github.com/cstproxy/cstproxy/proxy/session"
@@ -18,6 +19,7 @@ type application struct {
 	config  Config
 	log     *slog.Logger
 	metrics *metrics.Metrics
+	spans   *spans.Tracer
 	files   *watch
 	store   store
 	portal  *portal.Client
@@ -43,10 +45,7 @@ type surroundings struct {
 func wire(config Config, around surroundings) (*application, error) {
 	log, local := around.log, around.local
 	a := &application{config: config, log: log}
-	life := lifetime(config)
-	a.metrics = metrics.New(metrics.Parts{
-		Version: build().Version, Revision: build().Revision, Codes: proxy.Codes(), Sheds: proxy.Sheds(), Ports: portNames(),
-	})
+	a.metrics = newMetrics(traceOf(config))
 	a.files = &watch{log: log, metrics: a.metrics}
 	var err error
 	if a.audit, err = newAudit(config, a.metrics, log, around.err); err != nil {
@@ -56,27 +55,35 @@ func wire(config Config, around surroundings) (*application, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.portal = newPortal(config, key)
-	a.broker = session.NewBroker(session.Parts{
-		Store: a.store.tokens, Leaser: a.store.leases, Registry: a.store.registry,
-		Portal:    a.audit.portal(a.metrics.Mints(a.guarded(key))),
-		Lifetime:  life,
-		StoreDown: session.StoreDown(config.RedisDown),
-		Limits:    session.Limits{Waiting: config.MaxWaiting, Flights: config.MaxAtPortal},
-		Deadline:  flightDeadline(config),
-		Now:       a.store.now,
-		Sent:      a.store.sent,
-		Log:       log,
-	})
+	a.portal = newPortal(config, key, a.spans)
+	guard := a.guarded(key)
+	a.metrics.Look(a.looks(guard))
+	a.broker = a.newBroker(guard)
 	a.health = &proxy.Health{Checks: []proxy.Check{{
 		Name: "store", Probe: a.store.ping, Optional: config.RedisDown == redisDownMint,
 	}}}
-	a.data = proxy.New(proxy.Parts{
-		Callers: a.callers, Broker: a.broker, Lifetime: life, Meter: a.metrics, Now: a.store.now, Log: log,
-		MaxInFlight: config.MaxInFlight, Audit: a.auditor(), Version: build().Version,
-	})
+	a.data = a.spans.Requests(proxy.New(proxy.Parts{
+		Callers: a.callers, Broker: a.broker, Lifetime: lifetime(config), Meter: a.metrics, Now: a.store.now, Log: log,
+		MaxInFlight: config.MaxInFlight, Audit: a.auditor(), Trace: traceOf(config), Version: build().Version,
+	}))
 	a.admin = proxy.NewAdmin(proxy.AdminParts{Health: a.health, Metrics: a.metrics.Handler(), Version: build()})
 	return a, nil
+}
+
+// newBroker returns the Broker, which asks Portal through guard.
+func (a *application) newBroker(guard *portal.Guard) *session.Broker {
+	return session.NewBroker(session.Parts{
+		Store: a.store.tokens, Leaser: a.metrics.Leases(a.store.leases), Registry: a.store.registry,
+		Portal:    a.audit.portal(a.metrics.Mints(guard)),
+		Lifetime:  lifetime(a.config),
+		StoreDown: session.StoreDown(a.config.RedisDown),
+		Limits:    session.Limits{Waiting: a.config.MaxWaiting, Flights: a.config.MaxAtPortal},
+		Deadline:  flightDeadline(a.config),
+		Now:       a.store.now,
+		Sent:      a.store.sent,
+		Log:       a.log,
+		Replaced:  a.metrics.Replaced,
+	})
 }
 
 // open opens all that files are part of, and returns the Portal API Key.
@@ -90,7 +97,10 @@ func (a *application) open(local func() time.Time) (key *portalKey, err error) {
 	if key, err = newPortalKey(a.config, a.files); err != nil {
 		return nil, err
 	}
-	if a.store, err = openStore(a.config, a.files, local); err != nil {
+	if a.spans, err = openSpans(a.config, a.files); err != nil {
+		return nil, err
+	}
+	if a.store, err = openStore(a.config, a.files, a.spans, local); err != nil {
 		return nil, err
 	}
 	key.tellTo(a.store.rekeyed)
@@ -106,8 +116,8 @@ func (a *application) auditor() proxy.Auditor {
 }
 
 // guarded wraps what asks Portal: each attempt within the budget, a retry of it, and nothing that is sure to be refused.
-func (a *application) guarded(key *portalKey) session.Portal {
-	paced := portal.NewPaced(a.metrics.PortalAttempts(a.portal), a.store.budget)
+func (a *application) guarded(key *portalKey) *portal.Guard {
+	paced := portal.NewPaced(a.metrics.PortalAttempts(a.portal), a.metrics.Budget(a.store.budget))
 	key.check = func(ctx context.Context, other session.Secret) error {
 		return paced.KeyCheck(a.metrics.KeyChecks(a.portal.With(other).CheckKey))(ctx)
 	}
@@ -131,7 +141,7 @@ func lifetime(config Config) session.Lifetime {
 	}
 }
 
-func newPortal(config Config, key *portalKey) *portal.Client {
+func newPortal(config Config, key *portalKey, tracer *spans.Tracer) *portal.Client {
 	paths := portal.V1
 	if config.PortalAPIVersion == apiV3 {
 		paths = portal.V3
@@ -139,6 +149,7 @@ func newPortal(config Config, key *portalKey) *portal.Client {
 	return portal.New(portal.Parts{
 		BaseURL: string(config.PortalAPIURL), Paths: paths, Timeout: config.PortalTimeout,
 		Key: key.current, UserAgent: "cstproxy/" + build().Version, Proxy: config.PortalProxy.of(),
+		Wrap: tracer.Portal(portal.Asked),
 	})
 }
 

@@ -53,7 +53,7 @@ var (
 // whoAmI is the cheapest read that a token opens, and the one whose answer has no clientApiKey in it (v1's has).
 const whoAmI = "/api/v3/clients/me"
 
-// Parts is what a [Client] is made of. Every field is required but UserAgent and Proxy.
+// Parts is what a [Client] is made of. Every field is required but UserAgent, Proxy and Wrap.
 type Parts struct {
 	// BaseURL has a scheme and a host, and no slash at its end.
 	BaseURL string
@@ -65,19 +65,30 @@ type Parts struct {
 	UserAgent string
 	// Proxy returns the proxy for a request, nil for none. Without it there is none.
 	Proxy func(*http.Request) (*url.URL, error)
+	// Wrap returns what requests go through on their way to next; [Asked] says there what they are for.
+	Wrap func(next http.RoundTripper) http.RoundTripper
 }
 
 // Client is a [session.Portal] over HTTP. Each method makes one request and returns, by status: [session.ErrPortalUnauthorized],
 // [session.ErrClientNotFound], [session.ErrPortalRateLimited], [session.ErrPortalUnavailable], [session.ErrPortalTimeout] or
 // [session.ErrPortalBadResponse].
 type Client struct {
-	parts Parts
-	// transport is used without an [http.Client], which would follow redirects, or fail on one that it can't read.
+	parts     Parts
 	transport *http.Transport
+	// sends is the transport as it is wrapped. It is used without an [http.Client], which would follow redirects, or fail on
+	// one that it can't read.
+	sends http.RoundTripper
 }
 
 // New returns a Client made of parts.
-func New(parts Parts) *Client { return &Client{parts: parts, transport: newTransport(parts.Proxy)} }
+func New(parts Parts) *Client {
+	c := &Client{parts: parts, transport: newTransport(parts.Proxy)}
+	c.sends = c.transport
+	if parts.Wrap != nil {
+		c.sends = parts.Wrap(c.transport)
+	}
+	return c
+}
 
 // With returns a Client that differs in its key, and shares the connections.
 func (c *Client) With(key session.Secret) *Client {
@@ -117,7 +128,7 @@ func (c *Client) Mint(ctx context.Context, client session.ClientID, _ session.Re
 	}
 	token, err := readToken(body)
 	if err == nil && token.Client != client {
-		err = badAnswer("it is about another client")
+		err = badAnswer(session.FailureWrongClient, "it is about another client")
 	}
 	if err != nil {
 		return session.Token{}, fmt.Errorf("mint: %w", err)
@@ -154,10 +165,10 @@ func (c *Client) Probe(ctx context.Context, token session.Token) error {
 		ID session.ClientID `json:"id"`
 	}
 	if err := json.Unmarshal(body, &answer); err != nil || answer.ID == "" {
-		return fmt.Errorf("probe: %w", badAnswer("it does not say whose the token is"))
+		return fmt.Errorf("probe: %w", badAnswer(session.FailureNotJSON, "it does not say whose the token is"))
 	}
 	if answer.ID != token.Client {
-		return fmt.Errorf("probe: %w: it opens another client", session.ErrTokenRejected)
+		return fmt.Errorf("probe: %w: it opens another client", failed(session.FailureWrongClient, session.ErrTokenRejected))
 	}
 	return nil
 }
@@ -173,7 +184,7 @@ type request struct {
 
 // do returns the body of a 2xx.
 func (c *Client) do(ctx context.Context, r request) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.parts.Timeout)
+	ctx, cancel := context.WithTimeout(c.asking(ctx, r.operation), c.parts.Timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, r.method, c.parts.BaseURL+r.path, bytes.NewReader(r.body))
 	if err != nil {
@@ -187,7 +198,7 @@ func (c *Client) do(ctx context.Context, r request) ([]byte, error) {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	sent := time.Now()
-	answer, err := c.transport.RoundTrip(req)
+	answer, err := c.sends.RoundTrip(req)
 	if err != nil {
 		return nil, broken(ctx, err)
 	}
@@ -210,7 +221,7 @@ func readBody(ctx context.Context, answer *http.Response, operation operation) (
 		return nil, broken(ctx, err)
 	}
 	if len(body) > maxAnswer {
-		return nil, badAnswer("it is longer than 64 KiB")
+		return nil, badAnswer(session.FailureTooLarge, "it is longer than 64 KiB")
 	}
 	return body, nil
 }
@@ -223,14 +234,14 @@ func readToken(body []byte) (session.Token, error) {
 		AccountAbstracted  bool   `json:"isAccountAbstracted"`
 	}
 	if err := json.Unmarshal(body, &answer); err != nil {
-		return session.Token{}, badAnswer("it is not the JSON that was expected")
+		return session.Token{}, badAnswer(session.FailureNotJSON, "it is not the JSON that was expected")
 	}
 	client, err := session.ParseClientID(answer.ID)
 	if err != nil {
-		return session.Token{}, badAnswer("it names no client")
+		return session.Token{}, badAnswer(session.FailureNoToken, "it names no client")
 	}
 	if !isHeaderText(answer.ClientSessionToken) {
-		return session.Token{}, badAnswer("it has no token that fits a header")
+		return session.Token{}, badAnswer(session.FailureNoToken, "it has no token that fits a header")
 	}
 	secret := session.NewSecret(answer.ClientSessionToken)
 	return session.Token{

@@ -35,7 +35,8 @@ func refusal(operation operation, answer *http.Response) error {
 	if status >= 200 && status <= 299 {
 		return nil
 	}
-	err := fmt.Errorf("%w (status %d)", meaning(operation, status), status)
+	failure, means := meaning(operation, status)
+	err := fmt.Errorf("%w (status %d)", failed(failure, means), status)
 	if status == http.StatusBadGateway || status == http.StatusGatewayTimeout {
 		err = fmt.Errorf("%w: %w", err, session.ErrOutcomeUnknown) // whoever answers does not know what became of it
 	}
@@ -45,20 +46,25 @@ func refusal(operation operation, answer *http.Response) error {
 	return err
 }
 
-func meaning(operation operation, status int) error {
+// failed notes what exactly went wrong, for those who count.
+func failed(failure session.PortalFailure, err error) error {
+	return &session.PortalError{Failure: failure, Err: err}
+}
+
+func meaning(operation operation, status int) (session.PortalFailure, error) {
 	switch {
 	case status == http.StatusTooManyRequests:
-		return session.ErrPortalRateLimited
+		return session.FailureRateLimited, session.ErrPortalRateLimited
 	case status >= 500, status == http.StatusRequestTimeout, status == http.StatusTooEarly:
-		return session.ErrPortalUnavailable
+		return session.FailureServerError, session.ErrPortalUnavailable
 	case operation == probe && status == http.StatusUnauthorized:
-		return session.ErrTokenRejected
+		return session.FailureRejected, session.ErrTokenRejected
 	case operation != probe && (status == http.StatusUnauthorized || status == http.StatusForbidden):
-		return session.ErrPortalUnauthorized
+		return session.FailureUnauthorized, session.ErrPortalUnauthorized
 	case operation == mint && isUnknownClient(status):
-		return session.ErrClientNotFound
+		return session.FailureNotFound, session.ErrClientNotFound
 	}
-	return session.ErrPortalBadResponse
+	return session.FailureUnexpectedStatus, session.ErrPortalBadResponse
 }
 
 // isUnknownClient: Portal does not say which status an unknown client has. A mint's body is always the same, so these
@@ -84,8 +90,8 @@ func retryAfter(header string, now time.Time) time.Duration {
 
 func bounded(wait time.Duration) time.Duration { return min(max(wait, minRetryAfter), maxRetryAfter) }
 
-func badAnswer(why string) error {
-	return fmt.Errorf("%w: %s", session.ErrPortalBadResponse, why)
+func badAnswer(failure session.PortalFailure, why string) error {
+	return failed(failure, fmt.Errorf("%w: %s", session.ErrPortalBadResponse, why))
 }
 
 // broken translates a request that got no whole answer. The cause is named only where its text can't hold a part of
@@ -96,25 +102,51 @@ func broken(ctx context.Context, err error) error {
 	case errors.Is(ctx.Err(), context.Canceled):
 		return ctx.Err()
 	case ctx.Err() != nil, errors.As(err, &timeout) && timeout.Timeout():
-		return session.ErrPortalTimeout
+		return failed(session.FailureTimeout, session.ErrPortalTimeout)
 	}
-	text, sent := cause(err)
-	if sent {
-		return fmt.Errorf("%w: %s: %w", session.ErrPortalUnavailable, text, session.ErrOutcomeUnknown)
+	c := causeOf(err)
+	broke := fmt.Errorf("%w: %s", session.ErrPortalUnavailable, c.text)
+	if c.sent {
+		broke = fmt.Errorf("%w: %w", broke, session.ErrOutcomeUnknown)
 	}
-	return fmt.Errorf("%w: %s", session.ErrPortalUnavailable, text)
+	return failed(c.failure, broke)
 }
 
 // cause says what broke, and whether the request may have reached Portal before.
-func cause(err error) (text string, sent bool) {
+type cause struct {
+	failure session.PortalFailure
+	text    string
+	sent    bool
+}
+
+func causeOf(err error) cause {
 	if operation, ok := errors.AsType[*net.OpError](err); ok {
-		return operation.Error(), operation.Op != "dial"
+		return cause{failureOf(operation), operation.Error(), operation.Op != "dial"}
 	}
 	if lookup, ok := errors.AsType[*net.DNSError](err); ok {
-		return lookup.Error(), false
+		return cause{session.FailureDNS, lookup.Error(), false}
 	}
 	if certificate, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return certificate.Error(), false
+		return cause{session.FailureTLS, certificate.Error(), false}
 	}
-	return "the connection broke", true
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		return cause{session.FailureTLS, "the other side does not speak TLS", true}
+	}
+	return cause{session.FailureBroken, "the connection broke", true}
+}
+
+func failureOf(operation *net.OpError) session.PortalFailure {
+	var (
+		lookup *net.DNSError
+		alert  tls.AlertError
+	)
+	switch {
+	case errors.As(operation, &lookup):
+		return session.FailureDNS
+	case errors.As(operation, &alert), operation.Op == "remote error": // that is how crypto/tls calls an alert
+		return session.FailureTLS
+	case operation.Op == "dial":
+		return session.FailureConnect
+	}
+	return session.FailureBroken
 }

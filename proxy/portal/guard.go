@@ -63,6 +63,9 @@ func NewGuard(parts GuardParts) *Guard {
 	return &Guard{parts: parts, judge: &judge{parts: parts}, unknown: map[session.ClientID]refused{}}
 }
 
+// Key returns what is known of the Portal API Key in use: a mint, a registration or a check tells, a probe does not.
+func (g *Guard) Key() KeyStanding { return g.judge.standing() }
+
 // Mint implements [session.Portal]. A mint that was refused with a key that is no longer in use is repeated at once.
 func (g *Guard) Mint(ctx context.Context, client session.ClientID, reason session.Reason) (session.Token, error) {
 	if err := g.remembered(client); err != nil {

@@ -25,6 +25,8 @@ type judge struct {
 
 	mu   sync.Mutex
 	last verdict
+	// worked is when the latest request left of which Portal accepted the key.
+	worked time.Time
 }
 
 // verdict is what Portal thought of a key. The zero verdict is about none.
@@ -77,6 +79,9 @@ func (j *judge) learn(v verdict) {
 	defer j.mu.Unlock()
 	if !v.sent.Before(j.last.sent) {
 		j.last = v
+	}
+	if v.accepted && v.sent.After(j.worked) {
+		j.worked = v.sent
 	}
 }
 
@@ -164,6 +169,20 @@ func (j *judge) named(err error) error {
 		return fmt.Errorf("%w: asked again in %s", session.ErrPortalUnauthorized, session.RetryAfter(err))
 	}
 	return err
+}
+
+// standing returns what is known of the key in use.
+func (j *judge) standing() KeyStanding {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	s := KeyStanding{Verdict: KeyUntried, Worked: j.worked}
+	if j.last.key.Equal(j.parts.Key()) {
+		s.Verdict = KeyRefused
+		if j.last.accepted {
+			s.Verdict = KeyAccepted
+		}
+	}
+	return s
 }
 
 // isBad reports whether Portal just refused the key in use.

@@ -26,6 +26,23 @@ func (c *Client) CheckKey(ctx context.Context) error {
 	return nil
 }
 
+// KeyVerdict is what Portal last thought of the Portal API Key in use.
+type KeyVerdict int8
+
+// The verdicts.
+const (
+	KeyUntried  KeyVerdict = -1 // nothing was asked with it yet
+	KeyRefused  KeyVerdict = 0
+	KeyAccepted KeyVerdict = 1
+)
+
+// KeyStanding is what is known of the Portal API Key in use. Worked is when Portal last accepted one, the zero Time if
+// it never did.
+type KeyStanding struct {
+	Verdict KeyVerdict
+	Worked  time.Time
+}
+
 // keyError is [session.ErrPortalUnauthorized] with the key that was refused, and when it was sent.
 type keyError struct {
 	error

@@ -82,7 +82,7 @@ const (
 	StoreDownFail StoreDown = "fail" // ErrStoreUnavailable
 )
 
-// Parts is what a Broker is made of. Every field is required but the Limits.
+// Parts is what a Broker is made of. Every field is required but the Limits and Replaced.
 type Parts struct {
 	Store     Store
 	Leaser    Leaser
@@ -97,6 +97,9 @@ type Parts struct {
 	// differ where the clock that a fleet goes by is in doubt.
 	Now, Sent func() time.Time
 	Log       *slog.Logger
+	// Replaced is told how long ago a token was minted when another that was minted takes its place, live or not. It may
+	// be nil.
+	Replaced func(age time.Duration)
 }
 
 // Broker grants tokens. It is safe for concurrent use; [Broker.Close] ends it.

@@ -14,6 +14,9 @@ const (
 	ClassProbe Class = "probe" // probing: the Clients API
 )
 
+// Classes lists every Class, for those who count by it.
+func Classes() []Class { return []Class{ClassMint, ClassProbe} }
+
 // Budget is how many requests Portal allows the whole fleet.
 type Budget interface {
 	// Wait returns when a request of the class may leave, first come first served, or at once [ErrPortalRateLimited]

@@ -32,12 +32,20 @@ func (b *Broker) mint(ctx context.Context, client ClientID, order order) (Grant,
 	if order.lease.Doubt || open || b.adrift.may(client, time.Now()) {
 		token.Doubt = b.after(sent, b.parts.Deadline)
 	}
+	b.replaced(order.old)
 	grant, err := b.keep(context.WithoutCancel(ctx), token, sent, order.lease.Seen)
 	grant.Reason, grant.open = order.reason, open
 	if order.reason == Rejected {
 		grant.instead = order.old.ID
 	}
 	return grant, err
+}
+
+// replaced tells of a token in whose place another was minted, if its record was still there.
+func (b *Broker) replaced(old Token) {
+	if b.parts.Replaced != nil && !old.IsZero() {
+		b.parts.Replaced(max(b.now().Sub(old.MintedAt), 0))
+	}
 }
 
 // ask has Portal mint. A token that others are served meanwhile is in doubt from before the request leaves until it is

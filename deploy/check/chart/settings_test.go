@@ -58,6 +58,8 @@ func notInTheChart() map[string]string {
 		"REDIS_URL":                    "likewise",
 		"REDIS_USERNAME":               "likewise",
 		"REDIS_PASSWORD":               "likewise",
+		"CSTPROXY_CALLER_KEY":          "for who asks the proxy, not for the proxy",
+		"CSTPROXY_CALLER_KEY_FILE":     "likewise",
 		"CSTPROXY_ADMIN_TLS_CERT_FILE": "the probes and the PodMonitor ask in clear",
 		"CSTPROXY_ADMIN_TLS_KEY_FILE":  "likewise",
 	}

@@ -1,0 +1,110 @@
+package proxy
+
+import (
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/cstproxy/cstproxy/proxy/session"
+)
+
+const (
+	// keyProblem is where the code of the problem stands that a request is answered with, keySource the source of a token.
+	keyProblem = "problem"
+	keySource  = "source"
+)
+
+// sources :: source -> itself, as a request's context keeps it: made once, since an interface of a text is an allocation.
+var sources = map[session.Source]any{
+	session.SourceCache: session.SourceCache, session.SourceRefresh: session.SourceRefresh, session.SourceMint: session.SourceMint,
+}
+
+// Of each kind of line so many are logged in a second, and from then on one of so many.
+const (
+	linesFirst = 100
+	linesEvery = 100
+)
+
+// sampler lets the first lines of each second through, and then one of so many. It is safe for concurrent use: at the turn
+// of a second it may let one more through, or one less.
+type sampler struct{ second, lines, skipped atomic.Int64 }
+
+// take reports whether a line at now is to be logged, and for how many it stands that were left out before it.
+func (s *sampler) take(now time.Time) (skipped int64, ok bool) {
+	if was, second := s.second.Load(), now.Unix(); was != second && s.second.CompareAndSwap(was, second) {
+		s.lines.Store(0)
+	}
+	if n := s.lines.Add(1); n > linesFirst && (n-linesFirst)%linesEvery != 0 {
+		s.skipped.Add(1)
+		return 0, false
+	}
+	return s.skipped.Swap(0), true
+}
+
+// lines samples the lines of requests, each kind by itself: however many succeed, the first failures of a second are there.
+type lines struct{ succeeded, refused, failed sampler }
+
+func (l *lines) of(status int) *sampler {
+	switch {
+	case status >= http.StatusInternalServerError:
+		return &l.failed
+	case status >= http.StatusBadRequest:
+		return &l.refused
+	}
+	return &l.succeeded
+}
+
+// line is what a line says that the request's context does not.
+type line struct {
+	route        string
+	began, ended time.Time
+	trace        string
+}
+
+// say has the line of a request logged, unless there are too many.
+func (s *Server) say(c echo.Context, l line) {
+	ctx := c.Request().Context()
+	if !s.parts.Log.Enabled(ctx, slog.LevelInfo) {
+		return
+	}
+	skipped, ok := s.lines.of(c.Response().Status).take(l.ended)
+	if !ok {
+		s.parts.Meter.Skipped()
+		return
+	}
+	s.parts.Log.LogAttrs(ctx, slog.LevelInfo, "answered", l.attributes(c, skipped)...)
+}
+
+// attributes names no client and no token: the audit does.
+func (l line) attributes(c echo.Context, skipped int64) []slog.Attr {
+	all := []slog.Attr{
+		slog.String("method", knownMethod(c.Request().Method)), slog.String("route", l.route), slog.Int("code", c.Response().Status),
+		slog.Float64("latency", l.ended.Sub(l.began).Seconds()), slog.String("request_id", requestID(c)),
+	}
+	if code, ok := c.Get(keyProblem).(string); ok {
+		all = append(all, slog.String("problem", code))
+	}
+	if source, ok := c.Get(keySource).(session.Source); ok {
+		all = append(all, slog.String("token_source", string(source)))
+	}
+	if l.trace != "" {
+		all = append(all, slog.String("trace_id", l.trace))
+	}
+	if skipped > 0 {
+		all = append(all, slog.Int64("skipped", skipped))
+	}
+	return all
+}
+
+// knownMethod returns a method that HTTP defines; any other may be any text, and is "other".
+func knownMethod(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
+		http.MethodConnect, http.MethodOptions, http.MethodTrace:
+		return method
+	}
+	return otherMethod
+}
