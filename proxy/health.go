@@ -32,12 +32,15 @@ func (h *Health) Started() { h.started.Store(true) }
 // Drain says that this replica is about to end.
 func (h *Health) Drain() { h.draining.Store(true) }
 
-// AdminParts is what the admin port is made of. Every field is required.
+// AdminParts is what the admin port is made of. Every field is required but the last.
 type AdminParts struct {
 	Health *Health
 	// Metrics answers /metrics.
 	Metrics http.Handler
-	Version Version
+	// Lifeline answers the status page: see [NewLifeline].
+	Lifeline http.Handler
+	Version  Version
+	Demo     Demo
 }
 
 // Version is what /version answers.
@@ -47,9 +50,11 @@ type Version struct {
 	GoVersion string `json:"goVersion"`
 }
 
-// NewAdmin returns the admin port. It holds no secret and no client id.
+// NewAdmin returns the admin port. It tells no secret and no client id.
 func NewAdmin(parts AdminParts) http.Handler {
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", newStatusPage(parts.Demo))
+	mux.Handle("POST "+lifelinePath, parts.Lifeline)
 	mux.Handle("GET /metrics", parts.Metrics)
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "ok\n") })
 	mux.HandleFunc("GET /startupz", parts.Health.startup)

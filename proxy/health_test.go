@@ -24,9 +24,10 @@ func newAdmin(t *testing.T, checks ...proxy.Check) *admin {
 	t.Helper()
 	health := &proxy.Health{Checks: checks}
 	server := httptest.NewServer(proxy.NewAdmin(proxy.AdminParts{
-		Health:  health,
-		Version: proxy.Version{Version: "v1.2.3", Revision: "0a1b2c3", GoVersion: "go1.26"},
-		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "cstproxy_up 1\n") }),
+		Health:   health,
+		Lifeline: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") }),
+		Version:  proxy.Version{Version: "v1.2.3", Revision: "0a1b2c3", GoVersion: "go1.26"},
+		Metrics:  http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "cstproxy_up 1\n") }),
 	}))
 	t.Cleanup(server.Close)
 	return &admin{Health: health, t: t, url: server.URL, ask: server.Client()}
@@ -164,7 +165,7 @@ func TestReadinessEndsWithWhoAsks(t *testing.T) {
 		return ctx.Err()
 	}}}}
 	health.Started()
-	handler := proxy.NewAdmin(proxy.AdminParts{Health: health, Metrics: http.NotFoundHandler()})
+	handler := proxy.NewAdmin(proxy.AdminParts{Health: health, Metrics: http.NotFoundHandler(), Lifeline: http.NotFoundHandler()})
 	ctx, leave := context.WithCancel(t.Context())
 	leave()
 	recorder := httptest.NewRecorder()
@@ -194,7 +195,7 @@ func TestAdminPortHasNothingElse(t *testing.T) {
 	a := newAdmin(t)
 	a.Started()
 	for _, path := range []string{
-		aliceToken, aliceStatus, "/v1/clients", v1Clients, v1Session, v3Session, "/", "/healthz", "/debug/pprof/", "/livez/", "/metrics/x",
+		aliceToken, aliceStatus, "/v1/clients", v1Clients, v1Session, v3Session, "/healthz", "/index.html", "/lifeline/", "/status/status.js", "/debug/pprof/", "/livez/", "/metrics/x",
 	} {
 		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
 			if got := a.do(method, path); got.status != http.StatusNotFound {
@@ -202,12 +203,17 @@ func TestAdminPortHasNothingElse(t *testing.T) {
 			}
 		}
 	}
-	for _, path := range []string{"/livez", "/startupz", "/readyz", "/version", "/metrics"} {
+	for _, path := range []string{"/", "/livez", "/startupz", "/readyz", "/version", "/metrics"} {
 		if got := a.do(http.MethodPost, path); got.status != http.StatusMethodNotAllowed {
 			t.Errorf("POST %s: %d", path, got.status)
 		}
 		if got := a.do(http.MethodHead, path); got.status != http.StatusOK || got.body != "" {
 			t.Errorf("HEAD %s: %d %q", path, got.status, got.body)
+		}
+	}
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodDelete} {
+		if got := a.do(method, "/lifeline"); got.status != http.StatusMethodNotAllowed {
+			t.Errorf("%s /lifeline: %d", method, got.status)
 		}
 	}
 }

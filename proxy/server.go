@@ -75,16 +75,20 @@ type Server struct {
 
 // New returns a Server made of parts.
 func New(parts Parts) *Server {
+	s := newServer(parts)
+	s.document = specificationOf(parts.Version)
+	s.route()
+	return s
+}
+
+// newServer returns a Server without routes.
+func newServer(parts Parts) *Server {
 	if parts.Trace == nil {
 		parts.Trace = func(context.Context) string { return "" }
 	}
-	s := &Server{
-		parts: parts, echo: echo.New(), document: specificationOf(parts.Version),
-		routes: map[string]bool{}, methods: map[place]bool{},
-	}
+	s := &Server{parts: parts, echo: echo.New(), routes: map[string]bool{}, methods: map[place]bool{}}
 	s.echo.HTTPErrorHandler = s.fail
 	s.echo.Use(s.observe, recoverer(parts.Log), identify, neverStore, s.admit, s.audible, s.authenticate, limitBody)
-	s.route()
 	return s
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -21,13 +22,17 @@ func (p process) demo() *cli.Command {
 	return &cli.Command{
 		Name:  "demo",
 		Usage: "run the proxy in front of a simulated Portal; no setting needed",
-		Description: "With --speed 3600 an hour passes in a second, for the proxy and the simulated Portal alike, so that a " +
-			"token's week takes less than three minutes.",
+		Description: "Simulated users fetch their tokens, and time runs fast, for the proxy and the simulated Portal alike: with " +
+			"--speed 3600 an hour passes in a second, so that a token's week takes less than three minutes. Its status page, on the " +
+			"admin port, shows it. With REDIS_URL the time is Redis's, and runs no faster.",
 		Flags:        demoFlags(),
 		OnUsageError: wrongUsage(),
 		Action:       alone(p.runDemo),
 	}
 }
+
+// demoSpeed has a token's week take less than three minutes.
+const demoSpeed = 3600
 
 // demoFlags leaves out the flags of what demoEnviron sets: a flag would win over it.
 func demoFlags() []cli.Flag {
@@ -37,11 +42,17 @@ func demoFlags() []cli.Flag {
 			flags = append(flags, s.cliFlag())
 		}
 	}
-	return append(flags, speedFlag())
+	return append(flags, speedFlag(demoSpeed),
+		&cli.IntFlag{Name: "users", Value: 24, Usage: "how many simulated users fetch their tokens, 0 to 1000", Validator: func(users int) error {
+			if users < 0 || users > 1000 {
+				return fmt.Errorf("got %d, want 0 to 1000", users)
+			}
+			return nil
+		}})
 }
 
-func speedFlag() cli.Flag {
-	return &cli.FloatFlag{Name: "speed", Value: 1, Usage: "how many times as fast as ours simulated time runs, from 0.001 to 1000000", Validator: func(speed float64) error {
+func speedFlag(fallback float64) cli.Flag {
+	return &cli.FloatFlag{Name: "speed", Value: fallback, Usage: "how many times as fast as ours simulated time runs, from 0.001 to 1000000", Validator: func(speed float64) error {
 		if !(speed >= 0.001 && speed <= 1_000_000) {
 			return fmt.Errorf("got %v, want 0.001 to 1000000", speed)
 		}
@@ -59,12 +70,12 @@ func (p process) runDemo(ctx context.Context, c *cli.Command) error {
 		_ = listener.Close()
 		return err
 	}
-	now := portaltest.Clock(time.Now(), c.Float("speed"))
-	local := now
-	if !config.RedisURL.IsZero() {
-		local = p.clock // its time is Redis's, which runs no faster
+	show := newShow(config, c.Float("speed"), c.Int("users"))
+	now := portaltest.Clock(p.clock(), show.speed)
+	if show.sharesClock {
+		now = p.clock
 	}
-	a, err := wire(config, surroundings{local: local, err: p.err, log: newLog(config, p.err)})
+	a, err := wire(config, surroundings{local: now, err: p.err, log: newLog(config, p.err), demo: show.page()})
 	if err != nil {
 		_ = listener.Close()
 		return err
@@ -72,10 +83,11 @@ func (p process) runDemo(ctx context.Context, c *cli.Command) error {
 	simulated := portaltest.New(portaltest.Options{
 		Now: now, IdleTTL: config.IdleTTL, RefreshWindow: config.RefreshWindow, RateLimit: 200, AnyClient: true,
 	})
-	p.printDemo(config)
+	_, _ = io.WriteString(p.out, show.text())
 	group, running := errgroup.WithContext(ctx)
 	group.Go(func() error { return serveSimulated(running, listener, simulated) })
 	group.Go(func() error { return a.serve(running) })
+	group.Go(func() error { show.play(running, now); return nil })
 	return group.Wait()
 }
 
@@ -86,29 +98,8 @@ const portalPrefix = "PORTAL_"
 func demoEnviron(environ []string, address string) []string {
 	own := slices.DeleteFunc(slices.Clone(environ), func(pair string) bool { return strings.HasPrefix(pair, portalPrefix) })
 	// First, so that one who sets it has it: simulated tokens must not turn up where real ones are looked for.
-	own = slices.Insert(own, 0, "CSTPROXY_KEY_PREFIX=cstproxy-demo")
+	own = slices.Insert(own, 0, "CSTPROXY_KEY_PREFIX=cstproxy-demo", "CSTPROXY_LOG_LEVEL=warn") // its users would fill the screen
 	return append(own, "PORTAL_API_URL=http://"+address, "PORTAL_MPC_URL=http://"+address, "PORTAL_API_KEY="+portaltest.DefaultKey)
-}
-
-func (p process) printDemo(config Config) {
-	_, _ = fmt.Fprintf(p.out, `A token for a client, minted the first time and from the cache after that:
-  curl -s %[1]s/v1/clients/%[3]s/token
-What is known about it, without the token:
-  curl -s %[1]s/v1/clients/%[3]s
-As a backend asks Portal itself today:
-  curl -s -X POST %[1]s/api/v1/custodians/clients/%[3]s/session
-What it cost:
-  curl -s %[2]s/metrics | grep ^cstproxy_mints
-Stop with Ctrl-C.
-`, target(config.Listen), target(config.AdminListen), demoClient)
-}
-
-// target returns curl's arguments for a server that listens there, but for a path at the end.
-func target(listening listenAddress) string {
-	if listening.Network == "unix" {
-		return "--unix-socket " + listening.Address + " http://localhost"
-	}
-	return "http://" + dialable(listening).Address
 }
 
 // serveSimulated serves a simulated Portal until ctx ends.

@@ -1,6 +1,12 @@
 package main
 
-import "testing"
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cstproxy/cstproxy/proxy/caller"
+)
 
 func TestTheDemoSaysHowToReachItWhereverItListens(t *testing.T) {
 	t.Parallel()
@@ -45,5 +51,62 @@ func TestTheDemoKeepsItsTokensApartUnlessTold(t *testing.T) {
 				t.Errorf("the prefix is %q, want %q", config.KeyPrefix, tt.want)
 			}
 		})
+	}
+}
+
+func TestTheDemoSaysWhatThereIsToSee(t *testing.T) {
+	t.Parallel()
+	_, line := caller.NewKey()
+	callers := writeFile(t, "callers:\n- {name: backend, keys: ["+line+"], routes: ['*'], clients: ['*']}\n")
+	for name, c := range map[string]struct {
+		environ []string
+		speed   float64
+		users   int
+		want    show
+		says    []string
+	}{
+		"as it comes": {
+			nil, demoSpeed, 24, show{speed: demoSpeed, users: 24},
+			[]string{"Open http://127.0.0.1:9090/\n", "24 simulated users", "3600 times as fast", "lives for 2m48s at most", "\nafter 24s without a fetch"},
+		},
+		"at our own speed": {nil, 1, 24, show{speed: 1, users: 24}, []string{"as fast as ours; --speed 3600"}},
+		"without users":    {nil, demoSpeed, 0, show{speed: demoSpeed}, []string{"Open http://127.0.0.1:9090/\nTime"}},
+		"on a Redis":       {[]string{"REDIS_URL=redis://127.0.0.1"}, demoSpeed, 24, show{speed: 1, users: 24, sharesClock: true}, []string{"Time is Redis's"}},
+		"with a Unix socket": {
+			[]string{"CSTPROXY_ADMIN_LISTEN=unix:/run/admin.sock"}, demoSpeed, 24, show{speed: demoSpeed, users: 24},
+			[]string{"curl -s --unix-socket /run/admin.sock http://localhost/\n"},
+		},
+		"with callers": {
+			[]string{"CSTPROXY_CALLERS_FILE=" + callers}, demoSpeed, 24, show{speed: demoSpeed, strangers: true}, []string{"Simulated users stay away"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			config, err := loadConfig(demoEnviron(c.environ, "127.0.0.1:1"), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := newShow(config, c.speed, c.users)
+			for _, want := range c.says {
+				if !strings.Contains(got.text(), want) {
+					t.Errorf("it does not say %q:\n%s", want, got.text())
+				}
+			}
+			if got.speed != c.want.speed || got.users != c.want.users || got.sharesClock != c.want.sharesClock || got.strangers != c.want.strangers {
+				t.Errorf("got speed %v, %d users, %v, %v", got.speed, got.users, got.sharesClock, got.strangers)
+			}
+			if watched := got.page().Client; (watched == demoClient) != (got.users == 0) {
+				t.Errorf("%s is watched", watched)
+			}
+		})
+	}
+}
+
+func TestTheDemoSaysHowLongAWeekTakes(t *testing.T) {
+	t.Parallel()
+	for speed, want := range map[float64]time.Duration{3600: 168 * time.Second, 0.5: 336 * time.Hour, 1_000_000: 605 * time.Millisecond} {
+		if got := (show{speed: speed}).real(168 * time.Hour); got != want {
+			t.Errorf("at %v a week takes %s, want %s", speed, got, want)
+		}
 	}
 }

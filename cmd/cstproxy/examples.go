@@ -14,7 +14,7 @@ var examples = map[string][]string{
 	},
 	"cstproxy demo": {
 		"cstproxy demo",
-		"cstproxy demo --speed 3600 --listen 127.0.0.1:8888",
+		"cstproxy demo --speed 1 --users 0 --listen 127.0.0.1:8888",
 	},
 	"cstproxy simulate": {
 		"cstproxy simulate --any-client",

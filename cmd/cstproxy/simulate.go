@@ -20,7 +20,7 @@ func (p process) simulate() *cli.Command {
 			"It takes the Portal API Key " + portaltest.DefaultKey + ". Faults are set while it runs: PUT /_sim/behavior.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "listen", Value: "127.0.0.1:8081", Usage: "host:port to listen on"},
-			speedFlag(),
+			speedFlag(1),
 			lifeFlag("idle-ttl", 24*time.Hour, "how long a token lives without use, in simulated time"),
 			lifeFlag("refresh-window", 168*time.Hour, "how long after its mint use extends a token, in simulated time"),
 			&cli.IntFlag{Name: "rate-limit", Value: 200, Usage: "requests a rolling minute of simulated time for each API, 0 for no limit", Validator: notNegative},

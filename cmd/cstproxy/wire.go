@@ -10,6 +10,7 @@ import (
 	"github.com/cstproxy/cstproxy/metrics"
 	"github.com/cstproxy/cstproxy/metrics/spans"
 	"github.com/cstproxy/cstproxy/proxy"
+	"github.com/cstproxy/cstproxy/proxy/caller"
 	"github.com/cstproxy/cstproxy/proxy/portal"
 	"github.com/cstproxy/cstproxy/proxy/session"
 )
@@ -39,6 +40,8 @@ type surroundings struct {
 	// err is where log writes, and the audit may.
 	err io.Writer
 	log *slog.Logger
+	// demo is what the status page says of it, should this be one.
+	demo proxy.Demo
 }
 
 // wire puts the parts together, from the inside out. This is the only place where they meet.
@@ -62,12 +65,21 @@ func wire(config Config, around surroundings) (*application, error) {
 	a.health = &proxy.Health{Checks: []proxy.Check{{
 		Name: "store", Probe: a.store.ping, Optional: config.RedisDown == redisDownMint,
 	}}}
-	a.data = a.spans.Requests(proxy.New(proxy.Parts{
-		Callers: a.callers, Broker: a.broker, Lifetime: lifetime(config), Meter: a.metrics, Now: a.store.now, Log: log,
-		MaxInFlight: config.MaxInFlight, Audit: a.auditor(), Trace: traceOf(config), Version: build().Version,
-	}))
-	a.admin = proxy.NewAdmin(proxy.AdminParts{Health: a.health, Metrics: a.metrics.Handler(), Version: build()})
+	a.answer(around.demo)
 	return a, nil
+}
+
+// answer makes what the two ports answer.
+func (a *application) answer(demo proxy.Demo) {
+	parts := proxy.Parts{
+		Callers: a.callers, Broker: a.broker, Lifetime: lifetime(a.config), Meter: a.metrics, Now: a.store.now, Log: a.log,
+		MaxInFlight: a.config.MaxInFlight, Audit: a.auditor(), Trace: traceOf(a.config), Version: build().Version,
+	}
+	a.data = a.spans.Requests(proxy.New(parts))
+	parts.Callers = caller.NewPage()
+	a.admin = proxy.NewAdmin(proxy.AdminParts{
+		Health: a.health, Metrics: a.metrics.Handler(), Lifeline: proxy.NewLifeline(parts), Version: build(), Demo: demo,
+	})
 }
 
 // newBroker returns the Broker, which asks Portal through guard.

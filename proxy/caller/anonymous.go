@@ -93,13 +93,14 @@ var ways = map[string]error{
 // checkWay looks at the names of headers alone: an empty one tells as much.
 func checkWay(header http.Header) error {
 	for name := range header {
-		name = strings.ReplaceAll(strings.ToLower(name), "_", "-")
-		if err := wayOf(name); err != nil {
+		if err := wayOf(spelled(name)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+func spelled(name string) string { return strings.ReplaceAll(strings.ToLower(name), "_", "-") }
 
 func wayOf(name string) error {
 	for beginning, err := range ways {
