@@ -32,9 +32,10 @@ const (
 	otherMethod = "other"
 	// noRoute is what nobody needs to be allowed there.
 	noRoute session.Route = ""
-	// anyCaller is what every caller is allowed.
-	anyCaller session.Route = "*"
 )
+
+// anyRoute is what a caller must be allowed where any caller may ask, whatever it is for.
+const anyRoute session.Route = "any"
 
 // endpoints is every place of the data API.
 var endpoints = []endpoint{
@@ -47,7 +48,7 @@ var endpoints = []endpoint{
 	{session.RouteToken, place{http.MethodPost, portalV3 + "/:clientId/sessions"}, http.StatusOK, (*Server).token},
 	{session.RouteRegister, place{http.MethodPost, portalV1}, http.StatusCreated, registering(http.StatusCreated)},
 	{session.RouteRegister, place{http.MethodPost, portalV3}, http.StatusOK, registering(http.StatusOK)},
-	{anyCaller, place{http.MethodGet, specificationPath}, http.StatusOK, (*Server).specification},
+	{anyRoute, place{http.MethodGet, specificationPath}, http.StatusOK, (*Server).specification},
 }
 
 func (s *Server) route() {
@@ -56,14 +57,14 @@ func (s *Server) route() {
 	}
 }
 
-// handle is the one way to add a route, so that none is without a name that a caller must be allowed.
+// handle is the one way to add a route, so that none is without a name that a caller must be allowed, or that says anyRoute.
 func (s *Server) handle(e endpoint) {
 	s.routes[e.at.path], s.methods[e.at] = true, true
-	var guards []echo.MiddlewareFunc
-	if e.route != anyCaller {
-		guards = append(guards, authorize(e.route))
+	handler := func(c echo.Context) error { return e.handler(s, c) }
+	if e.route != anyRoute {
+		handler = authorize(e.route)(handler)
 	}
-	s.echo.Add(e.at.method, e.at.path, func(c echo.Context) error { return e.handler(s, c) }, guards...)
+	s.echo.Add(e.at.method, e.at.path, handler)
 }
 
 // label returns a route as a label.

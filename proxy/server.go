@@ -37,7 +37,7 @@ type Meter interface {
 	Skipped()
 }
 
-// Parts is what a [Server] is made of. Every field is required but the last three.
+// Parts is what a [Server] is made of. Every field is required but the last four.
 type Parts struct {
 	Callers  Callers
 	Broker   *session.Broker
@@ -50,22 +50,22 @@ type Parts struct {
 	MaxInFlight int
 	// Audit has a line for every request; nil keeps none.
 	Audit Auditor
-	// Trace returns the id of the sampled trace that ctx is part of, "" for none; nil knows of none.
-	Trace func(ctx context.Context) string
 	// Version is the build's, for the specification.
 	Version string
+	// Trace returns the id of the sampled trace that ctx is part of, "" for none; nil knows of none.
+	Trace func(ctx context.Context) string
 }
 
 // Server is the data API, an [http.Handler].
 type Server struct {
 	parts Parts
 	echo  *echo.Echo
+	// document is the specification, as it is served.
+	document yaml
 	// routes :: path as registered -> known, methods :: method and path -> known
 	routes  map[string]bool
 	methods map[place]bool
 	lines   lines
-	// document is the specification, as it is served.
-	document yaml
 
 	inFlight atomic.Int64
 	shedding seldom
@@ -76,6 +76,7 @@ type Server struct {
 // New returns a Server made of parts.
 func New(parts Parts) *Server {
 	s := newServer(parts)
+	s.document = specificationOf(parts.Version)
 	s.route()
 	return s
 }
@@ -85,7 +86,7 @@ func newServer(parts Parts) *Server {
 	if parts.Trace == nil {
 		parts.Trace = func(context.Context) string { return "" }
 	}
-	s := &Server{parts: parts, echo: echo.New(), document: specificationOf(parts.Version), routes: map[string]bool{}, methods: map[place]bool{}}
+	s := &Server{parts: parts, echo: echo.New(), routes: map[string]bool{}, methods: map[place]bool{}}
 	s.echo.HTTPErrorHandler = s.fail
 	s.echo.Use(s.observe, recoverer(parts.Log), identify, neverStore, s.admit, s.audible, s.authenticate, limitBody)
 	return s

@@ -73,8 +73,7 @@ func wire(config Config, around surroundings) (*application, error) {
 func (a *application) answer(demo proxy.Demo) {
 	parts := proxy.Parts{
 		Callers: a.callers, Broker: a.broker, Lifetime: lifetime(a.config), Meter: a.metrics, Now: a.store.now, Log: a.log,
-		MaxInFlight: a.config.MaxInFlight, Audit: a.auditor(), Trace: traceOf(a.config),
-		Version: build().Version,
+		MaxInFlight: a.config.MaxInFlight, Audit: a.auditor(), Trace: traceOf(a.config), Version: build().Version,
 	}
 	a.data = a.spans.Requests(proxy.New(parts))
 	parts.Callers = caller.NewPage()
