@@ -151,10 +151,21 @@ func TestCallerMayAskAsOftenAsItsRateAndNoOftener(t *testing.T) {
 	w.get("/v2/clients", w.key).wantProblem(t, "caller_rate_limited") // what leads nowhere counts as well
 }
 
+// TestBackendThatAsksByFetchIsServed has the headers that Node.js's fetch sends by itself.
+func TestBackendThatAsksByFetchIsServed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.raw("GET " + aliceToken + " HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nConnection: keep-alive\r\nAccept: */*\r\nAccept-Language: *\r\n" +
+		"Sec-Fetch-Mode: cors\r\nUser-Agent: node\r\nAccept-Encoding: gzip, deflate\r\n\r\n")
+	a.want(t, http.StatusOK)
+}
+
 func TestLoopbackRefusesWhatABrowserOrAServerInBetweenSends(t *testing.T) {
 	t.Parallel()
 	for _, header := range []string{
 		"Origin: https://app.example", "Origin: null", "Origin: http://127.0.0.1", "Origin: ", "Sec-Fetch-Site: same-origin", "Sec-Fetch-Mode: navigate",
+		"Sec-Fetch-Mode: no-cors", "Sec-Fetch-Mode: ", "Sec_Fetch_Mode: cors", "Sec-Fetch-Mode: cors\r\nSec-Fetch-Mode: cors",
+		"Sec-Fetch-Mode: cors\r\nSec-Fetch-Site: cross-site", "Sec-Fetch-Mode: cors\r\nOrigin: null",
 		"Sec-Ch-Ua: x", "Forwarded: for=127.0.0.1", "Forwarded: ", "X-Forwarded-For: 127.0.0.1", "X-Forwarded-Host: localhost", "X-Forwarded-Uri: /", "X-Forwarded-Proto: https",
 		"X-Forwarded: 1", "X-Forwarded-User: admin", "x-forwarded-for: ::1", "X_Forwarded_For: 127.0.0.1", "X-Forwarded_For: 127.0.0.1", "X-Real-IP: 127.0.0.1",
 		"X-Original-URL: /", "X-Original-Uri: /", "X-Original-Method: OPTIONS", "X-Rewrite-URL: /", "True-Client-IP: 127.0.0.1", "X-Client-IP: 127.0.0.1", "Via: 1.1 proxy",

@@ -85,7 +85,15 @@ func (a *application) serve(ctx context.Context) error {
 func (a *application) announce(ctx context.Context, data, admin net.Addr) {
 	a.log.InfoContext(ctx, "serving", "version", build().Version, "listen", data.String(), "admin_listen", admin.String(),
 		"portal", hostOf(a.config.PortalAPIURL), "store", a.store.kind, "callers", a.whoMayAsk(), "refresh", string(a.config.Refresh),
-		"mint_rate", a.config.MintRate.String(), "probe_rate", a.config.ProbeRate.String(), "traces", "off")
+		"mint_rate", a.config.MintRate.String(), "probe_rate", a.config.ProbeRate.String(), "traces", a.traces())
+}
+
+// traces says where traces go.
+func (a *application) traces() string {
+	if a.config.CollectorURL == "" {
+		return "off"
+	}
+	return hostOf(a.config.CollectorURL)
 }
 
 // hostOf returns the host of a URL that was checked, with its port.

@@ -90,14 +90,23 @@ var ways = map[string]error{
 	"via":            errPassedOn,
 }
 
-// checkWay looks at the names of headers alone: an empty one tells as much.
+// checkWay looks at the names of headers, but for one: an empty one tells as much.
 func checkWay(header http.Header) error {
-	for name := range header {
+	for name, values := range header {
+		if isFetch(name, values) {
+			continue
+		}
 		if err := wayOf(spelled(name)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// isFetch reports whether a header is the one that a browser's fetch has along in a backend, too: Node.js has the same fetch. A
+// page's own comes with a Sec-Fetch-Site beside it (Fetch Metadata, section 2).
+func isFetch(name string, values []string) bool {
+	return name == "Sec-Fetch-Mode" && len(values) == 1 && values[0] == "cors"
 }
 
 func spelled(name string) string { return strings.ReplaceAll(strings.ToLower(name), "_", "-") }
