@@ -20,20 +20,22 @@ CREATED  := $(shell TZ=UTC0 git log -1 --format=%cd --date=format-local:%Y-%m-%d
 # Without the template engine for help that has the same text either way: whoever calls methods by names that only appear at
 # run time keeps every method of every type in the binary, which is a third of it.
 TAGS     := urfave_cli_no_template
+# Nothing is inlined in what runs at the start alone, or once a scrape: that is a quarter of a megabyte, and nobody waits for it.
+GCFLAGS  := $(foreach cold,google.golang.org/protobuf go.yaml.in github.com/urfave,-gcflags=$(cold)/...=-l)
 LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.revision=$(REVISION)
 TOOL     := go tool -modfile=.tools/go.mod
 
 .DEFAULT_GOAL := help
-.PHONY: help run build image release test series lint fmt bench fuzz soak cover licenses sbom manifests ci hooks clean redis
+.PHONY: help run build image release test series lint fmt bench fuzz soak cover licenses sbom manifests screenshots day ci hooks clean redis
 
 help: ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name text; do printf '  %-9s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name text; do printf '  %-11s %s\n' "$$name" "$$text"; done
 
 run: ## Start the proxy in front of a simulated Portal; ARGS are passed on
 	go run -tags $(TAGS) ./cmd/cstproxy demo $(ARGS)
 
 build: ## Build static binaries into bin/
-	CGO_ENABLED=0 go build -buildvcs=false -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/...
+	CGO_ENABLED=0 go build -buildvcs=false -trimpath -tags $(TAGS) $(GCFLAGS) -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/...
 
 image: ## Build the container image for this machine, with ENGINE
 	BUILDAH_FORMAT=docker SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) $(ENGINE) build $(IMAGE_ARGS) $(if $(findstring docker,$(ENGINE)),,--timestamp $(SOURCE_DATE_EPOCH)) \
@@ -77,8 +79,15 @@ licenses: ## List the licenses of what is linked in, in LICENSES.md
 sbom: build ## Write a CycloneDX bill of materials beside the binary
 	go -C .tools run ./supply sbom ../bin/cstproxy $(VERSION) >bin/cstproxy.cdx.json
 
+day: ## Draw the plot of a scripted day, as a real Prometheus sees it
+	.ci/observe -test.run '^TestEveryQueryOfTheDashboardHasAnAnswerWithinADay$$' -day $(CURDIR)/deploy/screenshots/day.svg
+
 manifests: ## Render the golden files of the manifests under deploy/ anew
+	go -C deploy/check test . -run '^TestPrometheusRuleIsWhatPrometheusLoads$$' -update
 	go -C deploy/check test . ./chart -run '^TestRenderedIsAsReviewed$$' -update
+
+screenshots: ## Take the pictures of the status page anew
+	.ci/browser screenshots deploy/screenshots
 
 ci: ## Run everything that CI runs
 	.ci/run

@@ -202,6 +202,7 @@ func (r *canaryRun) everyRoute() {
 	for _, path := range []string{"/metrics", "/livez", "/startupz", "/readyz", "/readyz?verbose", "/version", "/"} {
 		ask(http.MethodGet, r.child.admin+path, "")
 	}
+	ask(http.MethodPost, r.child.admin+"/lifeline", `{"clientId":"alice"}`, "Content-Type: application/json")
 	_ = group.Wait()
 	r.checkNothingToDebug()
 }
@@ -252,6 +253,12 @@ func (r *canaryRun) misplace(secrets ...string) {
 		}
 		group.Go(func() error { r.ask(http.MethodGet, r.child.admin+"/readyz?"+escaped, ""); return nil })
 		group.Go(func() error { r.ask(http.MethodGet, r.child.admin+"/"+escaped, ""); return nil })
+		for _, body := range []string{`{"clientId":"!` + secret + `"}`, `{"` + secret + `":1}`, secret} {
+			group.Go(func() error {
+				r.ask(http.MethodPost, r.child.admin+"/lifeline", body, "Content-Type: application/json")
+				return nil
+			})
+		}
 	}
 	_ = group.Wait()
 }

@@ -303,7 +303,8 @@ func TestATraceCostsNothingUntilItIsSampled(t *testing.T) {
 	cost := map[string]float64{}
 	for name, more := range map[string][]string{"off": nil, "on": {"OTEL_EXPORTER_OTLP_ENDPOINT=http://" + unused(t)}} {
 		handler := inProcess(t, more...)
-		request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://127.0.0.1/v1/clients/alice/token", http.NoBody)
+		request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/v1/clients/alice/token", http.NoBody)
+		request.Host = "localhost"
 		request.RemoteAddr = "127.0.0.1:1"
 		request = request.WithContext(context.WithValue(request.Context(), http.LocalAddrContextKey, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}))
 		for range 20 { // the replica's share of traces among them

@@ -21,6 +21,9 @@ func warn(config Config, log *slog.Logger) {
 			log.Warn("file of a secret is readable by everybody on this machine", "file", file, "mode", info.Mode().Perm().String())
 		}
 	}
+	if config.CollectorURL.isOpen() && !config.CollectorHeaders.IsZero() {
+		log.Warn("collector is sent its headers WITHOUT TLS: they cross the network in clear", "url", string(config.CollectorURL))
+	}
 	for _, at := range []baseURL{config.PortalAPIURL, config.PortalMPCURL} {
 		if at.isOpen() {
 			log.Warn("Portal is asked WITHOUT TLS: its keys and tokens cross the network in clear", "url", string(at))

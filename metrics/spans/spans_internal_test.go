@@ -348,3 +348,27 @@ func TestHeadersAndAttributesAreReadAsOpenTelemetrySays(t *testing.T) {
 		}
 	}
 }
+
+// TestTheCollectorsRedirectIsNotFollowed has a collector that sends elsewhere, as one that was taken over would.
+func TestTheCollectorsRedirectIsNotFollowed(t *testing.T) {
+	t.Parallel()
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		t.Errorf("followed, with %v", r.Header)
+	}))
+	t.Cleanup(elsewhere.Close)
+	server := httptest.NewServer(http.RedirectHandler(elsewhere.URL, http.StatusTemporaryRedirect))
+	t.Cleanup(server.Close)
+	with := parts(server.URL)
+	with.Headers = session.NewSecret("authorization=secret")
+	dropped := 0
+	with.Dropped = func(_ string, spans int) { dropped += spans }
+	tracer, err := New(with)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask(tracer.Requests(http.NotFoundHandler()), http.MethodGet, "/", sampled)
+	tracer.Close(t.Context())
+	if dropped != 1 {
+		t.Errorf("%d spans were dropped, want 1", dropped)
+	}
+}

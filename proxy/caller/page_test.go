@@ -74,9 +74,9 @@ func TestPageIsThisMachinesOwn(t *testing.T) {
 			r.Header.Del("Sec-Fetch-Site")
 			r.Header.Set("Origin", "http://127.0.0.1:8000")
 		}, "another page"},
-		"through a proxy":           {header("X-Forwarded-Proto", "http"), "Forwarded"},
+		"through a proxy":             {header("X-Forwarded-Proto", "http"), "Forwarded"},
 		"through a proxy, misspelled": {header("X_Forwarded_For", ""), "Forwarded"},
-		"through another kind":      {header("Via", "1.1 x"), "Forwarded"},
+		"through another kind":        {header("Via", "1.1 x"), "Forwarded"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -24,6 +24,7 @@ cstproxy:
   settings:
     audit: log
     auditStrict: false
+    collectorURL: http://collector.example:4318
     httpsProxy: http://proxy.example:3128
     idleTTL: 24h
     keyPrefix: wallet
@@ -47,21 +48,28 @@ cstproxy:
     redisDown: fail
     refresh: observe
     refreshWindow: 168h
+    resourceAttributes: team=wallets
     safetyMargin: 90s
+    serviceName: wallets
+    tracesSampler: parentbased_traceidratio
+    tracesSamplerArg: "0.1"
 `
 
 // notInTheChart are settings that a chart has no place for, and why.
 func notInTheChart() map[string]string {
 	return map[string]string{
-		"PORTAL_API_KEY":               "a secret in a variable, which never changes",
-		"PORTAL_API_KEY_NEXT":          "likewise",
-		"REDIS_URL":                    "likewise",
-		"REDIS_USERNAME":               "likewise",
-		"REDIS_PASSWORD":               "likewise",
-		"CSTPROXY_CALLER_KEY":          "for who asks the proxy, not for the proxy",
-		"CSTPROXY_CALLER_KEY_FILE":     "likewise",
-		"CSTPROXY_ADMIN_TLS_CERT_FILE": "the probes and the PodMonitor ask in clear",
-		"CSTPROXY_ADMIN_TLS_KEY_FILE":  "likewise",
+		"PORTAL_API_KEY":                  "a secret in a variable, which never changes",
+		"PORTAL_API_KEY_NEXT":             "likewise",
+		"REDIS_URL":                       "likewise",
+		"REDIS_USERNAME":                  "likewise",
+		"REDIS_PASSWORD":                  "likewise",
+		"OTEL_EXPORTER_OTLP_HEADERS":      "likewise",
+		"OTEL_EXPORTER_OTLP_HEADERS_FILE": "a collector in the cluster asks for none",
+		"OTEL_EXPORTER_OTLP_PROTOCOL":     "there is one alone",
+		"CSTPROXY_CALLER_KEY":             "for who asks the proxy, not for the proxy",
+		"CSTPROXY_CALLER_KEY_FILE":        "likewise",
+		"CSTPROXY_ADMIN_TLS_CERT_FILE":    "the probes and the PodMonitor ask in clear",
+		"CSTPROXY_ADMIN_TLS_KEY_FILE":     "likewise",
 	}
 }
 
@@ -103,6 +111,11 @@ func TestSettingsReachTheContainerAsTheyAre(t *testing.T) {
 		"CSTPROXY_REFRESH":            "observe",
 		"CSTPROXY_REFRESH_WINDOW":     "168h",
 		"CSTPROXY_SAFETY_MARGIN":      "90s",
+		"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector.example:4318",
+		"OTEL_RESOURCE_ATTRIBUTES":    "team=wallets",
+		"OTEL_SERVICE_NAME":           "wallets",
+		"OTEL_TRACES_SAMPLER":         "parentbased_traceidratio",
+		"OTEL_TRACES_SAMPLER_ARG":     "0.1",
 		"HTTPS_PROXY":                 "http://proxy.example:3128",
 		"NO_PROXY":                    "10.0.0.0/8,.svc",
 		"PORTAL_API_URL":              "https://portal.example",
@@ -182,7 +195,7 @@ func TestEverySettingOfTheProductIsInTheChart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows := regexp.MustCompile("(?m)^\\| `((?:CSTPROXY|PORTAL|REDIS)_[A-Z_]+)` \\|").FindAllSubmatch(readme, -1)
+	rows := regexp.MustCompile("(?m)^\\| `((?:CSTPROXY|PORTAL|REDIS|OTEL)_[A-Z_]+)` \\|").FindAllSubmatch(readme, -1)
 	if len(rows) == 0 {
 		t.Fatal("there is no setting in README.md")
 	}

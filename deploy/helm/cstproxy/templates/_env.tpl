@@ -90,6 +90,7 @@ is not among them, so that nothing is said twice.
 {{- define "cstproxy.settingVariables" -}}
 audit: CSTPROXY_AUDIT
 auditStrict: CSTPROXY_AUDIT_STRICT
+collectorURL: OTEL_EXPORTER_OTLP_ENDPOINT
 httpsProxy: HTTPS_PROXY
 idleTTL: CSTPROXY_IDLE_TTL
 keyPrefix: CSTPROXY_KEY_PREFIX
@@ -113,5 +114,9 @@ probeRate: CSTPROXY_PROBE_RATE
 redisDown: CSTPROXY_REDIS_DOWN
 refresh: CSTPROXY_REFRESH
 refreshWindow: CSTPROXY_REFRESH_WINDOW
+resourceAttributes: OTEL_RESOURCE_ATTRIBUTES
 safetyMargin: CSTPROXY_SAFETY_MARGIN
+serviceName: OTEL_SERVICE_NAME
+tracesSampler: OTEL_TRACES_SAMPLER
+tracesSamplerArg: OTEL_TRACES_SAMPLER_ARG
 {{- end -}}
