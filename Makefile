@@ -24,7 +24,7 @@ LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.revision=$(REVISION)
 TOOL     := go tool -modfile=.tools/go.mod
 
 .DEFAULT_GOAL := help
-.PHONY: help run build image release test series lint fmt bench fuzz soak cover licenses sbom manifests ci hooks clean redis
+.PHONY: help run build image release test series lint fmt bench fuzz soak cover licenses sbom day manifests ci hooks clean redis
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name text; do printf '  %-9s %s\n' "$$name" "$$text"; done
@@ -76,6 +76,9 @@ licenses: ## List the licenses of what is linked in, in LICENSES.md
 
 sbom: build ## Write a CycloneDX bill of materials beside the binary
 	go -C .tools run ./supply sbom ../bin/cstproxy $(VERSION) >bin/cstproxy.cdx.json
+
+day: ## Draw the plot of a scripted day, as a real Prometheus sees it
+	.ci/observe -test.run '^TestEveryQueryOfTheDashboardHasAnAnswerWithinADay$$' -day $(CURDIR)/deploy/screenshots/day.svg
 
 manifests: ## Render the golden files of the manifests under deploy/ anew
 	go -C deploy/check test . -run '^TestPrometheusRuleIsWhatPrometheusLoads$$' -update

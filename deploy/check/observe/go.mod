@@ -1,0 +1,3 @@
+module github.com/cstproxy/cstproxy/deploy/check/observe
+
+go 1.26.0
