@@ -3,6 +3,7 @@ package observe
 import (
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 	"time"
 )
@@ -11,8 +12,8 @@ import (
 // ten, and every duration of the rules divided by ten.
 //
 // Over the whole run, with nothing going on at either end, the rule's expression must give what the simulated Portal counted.
-// And each value that it recorded is held to the callers' own count over the same 30 seconds (5 minutes). Those end with a scrape,
-// which was up to two seconds before.
+// And each value that it recorded is held to the callers' own count over the same 30 seconds (5 minutes), whose edges are as far off
+// as the scrapes next to them.
 func TestHitRatioOfTenMinutesIsWhatPortalAndCallersCounted(t *testing.T) {
 	t.Parallel()
 	const window, run = 30 * time.Second, 60 * time.Second
@@ -59,26 +60,23 @@ func TestHitRatioOfTenMinutesIsWhatPortalAndCallersCounted(t *testing.T) {
 	if len(recorded) != 1 {
 		t.Fatalf("the rule recorded %v", recorded)
 	}
-	windows, worst := 0, 0.0
+	var off []float64
 	for _, r := range recorded[0].points {
 		if r.at.Add(-window).Before(began) || r.at.After(ended) {
 			continue
 		}
-		windows++
-		off := 1.0
-		for before := time.Duration(0); before <= 2*time.Second; before += 100 * time.Millisecond {
-			tokens, minted := d.count(r.at.Add(-window-before), r.at.Add(-before))
-			off = min(off, math.Abs(r.value-(1-float64(minted)/float64(tokens))))
-		}
-		worst = max(worst, off)
-		if off > 0.01 {
-			t.Errorf("after %s: the rule says %.4f, callers counted something that is %.4f off", r.at.Sub(began).Round(time.Second), r.value, off)
-		}
+		tokens, minted := d.count(r.at.Add(-window), r.at)
+		off = append(off, math.Abs(r.value-(1-float64(minted)/float64(tokens))))
 	}
-	if windows < 10 { // one a second, where the machine keeps up
-		t.Errorf("the rule was evaluated in %d whole windows, want 10 and more", windows)
+	if len(off) < 10 { // one a second, where the machine keeps up
+		t.Fatalf("the rule was evaluated in %d whole windows, want 10 and more", len(off))
 	}
-	t.Logf("in each of %d windows: at most %.4f off", windows, worst)
+	slices.Sort(off)
+	median, worst := off[len(off)/2], off[len(off)-1]
+	t.Logf("in each of %d windows: half are at most %.4f off, the worst is %.4f", len(off), median, worst)
+	if median > 0.01 || worst > 0.03 {
+		t.Error("that is more than 0.01, and 0.03 where scrapes were late")
+	}
 	if fired := p.fired(""); len(fired) > 0 {
 		t.Errorf("%q fired in a quiet run", fired)
 	}
