@@ -1,5 +1,6 @@
 -- Puts a new record in its place, unless a newer one is there. Where two mints ran at once, whichever record stays is
--- suspect: Portal may have killed its token for the other's.
+-- suspect: Portal may have killed its token for the other's. A record outlasts its token, to tell why the next is minted; one
+-- whose token has ended counts for nothing else.
 -- KEYS[1] the record, KEYS[2] the fence
 -- ARGV    record, idle ttl in ms, fence (0 = minted without a lease), fence seen when the lease was taken, channel,
 --         client as a message names it, token id in hex, what time it is for who dated the record in Unix ms, refresh window in
@@ -34,6 +35,12 @@ end
 local id, minted, active, _, doubt, flags = fields(new, tag)
 local old = redis.pcall('GET', KEYS[1]) -- an error if it is no string
 local oldId, oldMinted, oldActive, oldFence, oldDoubt, oldFlags = fields(old, tag) -- nothing if it is no record of this client
+local function ends(minted, active)
+  return math.min(active + tonumber(ARGV[2]), minted + tonumber(ARGV[9]))
+end
+if oldId and ends(oldMinted, oldActive) <= tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000) then
+  oldId, oldFence = nil, nil
+end
 minted, active, doubt = minted - ahead, active - ahead, math.max(doubt - ahead, 0)
 if oldId and oldId ~= id and (fence > 0 and oldFence > fence or fence == 0 and oldMinted > minted) then
   old = with(old, oldFence, oldFlags % 2 + 2)
@@ -54,7 +61,6 @@ if atOnce then
   flags, sure = flags % 2 + 2, ''
 end
 new = with(dated(new, minted, active, doubt), math.max(fence, oldFence or 0), flags)
-local expires = math.min(active + tonumber(ARGV[2]), minted + tonumber(ARGV[9]))
-redis.call('SET', KEYS[1], new, 'PXAT', string.format('%.0f', expires))
+redis.call('SET', KEYS[1], new, 'PXAT', string.format('%.0f', ends(minted, active) + tonumber(ARGV[2])))
 redis.pcall('PUBLISH', ARGV[5], ARGV[6] .. ' ' .. sure)
 return new

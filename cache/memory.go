@@ -45,7 +45,7 @@ func NewMemory(parts MemoryParts) *Memory {
 		tokens: otter.Must(&otter.Options[session.ClientID, session.Token]{
 			MaximumSize: parts.Entries,
 			ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[session.ClientID, session.Token]) time.Duration {
-				return left(parts.Lifetime.ExpiresAt(e.Value))
+				return left(keptUntil(parts.Lifetime, e.Value))
 			}),
 		}),
 		registrations: otter.Must(&otter.Options[string, registration]{
@@ -77,7 +77,7 @@ func (m *Memory) Ping(context.Context) error { return nil }
 // Load implements [session.Store].
 func (m *Memory) Load(_ context.Context, client session.ClientID) (session.Token, error) {
 	token, ok := m.tokens.GetIfPresent(client)
-	if !ok || m.expired(token) {
+	if !ok || !m.parts.Now().Before(keptUntil(m.parts.Lifetime, token)) {
 		return session.Token{}, nil
 	}
 	return token, nil
@@ -91,7 +91,7 @@ func (m *Memory) Look(ctx context.Context, client session.ClientID) (session.Tok
 // Commit implements [session.Store].
 func (m *Memory) Commit(_ context.Context, token session.Token, seen uint64) (session.Token, error) {
 	kept, _ := m.tokens.Compute(token.Client, func(old session.Token, found bool) (session.Token, otter.ComputeOp) {
-		if !found {
+		if !found || m.expired(old) {
 			old = session.Token{}
 		}
 		return session.Kept(old, token, seen, token.Fence), otter.WriteOp
@@ -139,7 +139,7 @@ func (m *Memory) match(token session.Token, id session.TokenID) session.Match {
 	return session.MatchSame
 }
 
-// expired asks the token's own dates: entries go some time after their expiry.
+// expired asks the token's own dates: what is kept outlasts it.
 func (m *Memory) expired(token session.Token) bool {
 	return !m.parts.Now().Before(m.parts.Lifetime.ExpiresAt(token))
 }

@@ -62,12 +62,12 @@ func TestMemoryBoundsItsRegistrationsToo(t *testing.T) {
 	})
 }
 
-func TestMemoryKeepsATokenToTheMomentItExpires(t *testing.T) {
+func TestMemoryKeepsATokenForAnIdleTimeAfterItEndedAndMovesItNoMore(t *testing.T) {
 	t.Parallel()
 	const ms = time.Millisecond
 	for name, c := range map[string]struct {
 		minted, active, slide, now time.Duration // after the start
-		kept                       bool
+		kept, gone                 bool
 	}{
 		"when saved":                                       {kept: true},
 		"a moment before it goes idle":                     {now: day - ms, kept: true},
@@ -80,6 +80,9 @@ func TestMemoryKeepsATokenToTheMomentItExpires(t *testing.T) {
 		"in its last day, when its window ends":            {minted: -6*day - hour, now: 23 * hour},
 		"slid in its last day, when its window ends":       {minted: -6*day - hour, slide: hour, now: 23 * hour},
 		"saved when it had expired":                        {minted: -2 * day, active: -day},
+		"a moment before it is gone":                       {now: 2*day - ms},
+		"when it is gone":                                  {now: 2 * day, gone: true},
+		"slid, when it is gone":                            {slide: hour, now: 2*day + hour, gone: true},
 		"saved a minute before it expired":                 {minted: -2 * day, active: time.Minute - day, kept: true},
 		"the clock went back":                              {now: -hour, kept: true},
 	} {
@@ -95,9 +98,12 @@ func TestMemoryKeepsATokenToTheMomentItExpires(t *testing.T) {
 				wantMatch(t, session.MatchSame)(memory.Slide(t.Context(), session.Move{Client: alice, ID: token.ID, At: token.ActiveAt}))
 			}
 			clock.advance(c.now)
-			want, match := session.Token{}, session.MatchNone
+			want, match := token, session.MatchNone
 			if c.kept {
-				want, match = token, session.MatchSame
+				match = session.MatchSame
+			}
+			if c.gone {
+				want = session.Token{}
 			}
 			wantLoaded(t, memory, alice, want)
 			wantMatch(t, match)(memory.Slide(t.Context(), session.Move{Client: alice, ID: token.ID, At: token.ActiveAt}))
@@ -120,6 +126,8 @@ func TestMemoryLivesByTheClockOfABubble(t *testing.T) {
 		time.Sleep(day - time.Millisecond)
 		wantLoaded(t, memory, alice, token)
 		time.Sleep(time.Millisecond)
+		wantMatch(t, session.MatchNone)(memory.Slide(t.Context(), session.Move{Client: alice, ID: token.ID, At: time.Now()}))
+		time.Sleep(day)
 		wantLoaded(t, memory, alice, session.Token{})
 	})
 }

@@ -114,6 +114,9 @@ func (t *Tier) catchUp(ctx context.Context, client session.ClientID) session.Tok
 func (t *Tier) tell(ctx context.Context, client session.ClientID) session.Token {
 	drops := t.drops.Load()
 	stored, err := t.parts.Store.Look(ctx, client)
+	if t.gone(stored) {
+		stored = session.Token{}
+	}
 	r, found := t.tokens.GetIfPresent(client)
 	switch {
 	case err != nil && !errors.Is(err, session.ErrRecordUnreadable):

@@ -172,7 +172,7 @@ func (r *Redis) Restore(ctx context.Context, token session.Token) (session.Token
 		return session.Token{}, err
 	}
 	script := restoreScript.Run(ctx, r.parts.Client, []string{r.tokenKey(token.Client)},
-		sealed, r.parts.Lifetime.ExpiresAt(token).UnixMilli())
+		sealed, keptUntil(r.parts.Lifetime, token).UnixMilli(), r.parts.Lifetime.IdleTTL.Milliseconds(), r.parts.Lifetime.RefreshWindow.Milliseconds())
 	record, err := answer(r, script, (*redis.Cmd).Text)
 	switch {
 	case redis.HasErrorPrefix(err, "WRONGTYPE"):

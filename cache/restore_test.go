@@ -195,7 +195,7 @@ func TestRedisPutsBackOnlyWhatItLost(t *testing.T) {
 	if diff := cmp.Diff(token, restore(token)); diff != "" {
 		t.Errorf("put back (-want +got):\n%s", diff)
 	}
-	if want := portal().ExpiresAt(token).UnixMilli(); server.Do("PEXPIRETIME", keyOf(alice)) != want {
+	if want := portal().ExpiresAt(token).Add(day).UnixMilli(); server.Do("PEXPIRETIME", keyOf(alice)) != want {
 		t.Errorf("the record expires at %v, want %d", server.Do("PEXPIRETIME", keyOf(alice)), want)
 	}
 	save(t, store, other)

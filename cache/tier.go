@@ -144,7 +144,7 @@ func (t *Tier) Look(ctx context.Context, client session.ClientID) (session.Token
 		return session.Token{}, err
 	case r.unsaved:
 		return t.catchUp(ctx, client), nil
-	case token.IsZero() && t.parts.Lifetime.Live(r.token, seen):
+	case t.gone(token) && t.parts.Lifetime.Live(r.token, seen):
 		return t.restore(ctx, r), nil
 	}
 	t.remember(client, remembered{token: token, seen: seen, era: era}, drops)

@@ -111,8 +111,12 @@ func TestLifelineIsOfTheTokenThatIsServed(t *testing.T) {
 		t.Errorf("within the safety margin: %+v", got)
 	}
 	w.clock.advance(time.Minute)
-	if got := p.life(); got.State != "absent" || !got.MintedAt.IsZero() {
+	if got := p.life(); got.State != "ended" || got.Next.Reason != "idle_expired" {
 		t.Errorf("after the end: %+v", got)
+	}
+	w.clock.advance(day)
+	if got := p.life(); got.State != "absent" || !got.MintedAt.IsZero() {
+		t.Errorf("a day later: %+v", got)
 	}
 }
 

@@ -133,10 +133,10 @@ func TestFetchOfATokenOfSomeAge(t *testing.T) {
 		"a moment before the margin":          {day - time.Minute - moment, "refresh", "cstproxy; fwd=stale", 1},
 		"at the margin":                       {day - time.Minute, "mint", "cstproxy; fwd=stale", 2},
 		"a moment before its end":             {day - moment, "mint", "cstproxy; fwd=stale", 2},
-		"at its end, when nothing is kept":    {day, "mint", "cstproxy; fwd=miss", 2},
+		"at its end":                          {day, "mint", "cstproxy; fwd=stale", 2},
 		"with the least life in its window":   {7*day - 5*time.Minute, "cache", "cstproxy; hit; ttl=300", 1},
 		"a moment short of that":              {7*day - 5*time.Minute + moment, "mint", "cstproxy; fwd=stale", 2},
-		"at the end of the window":            {7 * day, "mint", "cstproxy; fwd=miss", 2},
+		"at the end of the window":            {7 * day, "mint", "cstproxy; fwd=stale", 2},
 		"in use, with a day left in its week": {6*day + hour, "cache", "cstproxy; hit; ttl=68400", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
