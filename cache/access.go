@@ -76,6 +76,27 @@ func loginOf(o *redis.UniversalOptions) login {
 	return login{username: session.NewSecret(o.Username), password: session.NewSecret(o.Password)}
 }
 
+// Kind says what kind of Redis it is.
+func (a *Access) Kind() Kind {
+	switch {
+	case a.options.MasterName != "":
+		return KindSentinel
+	case a.options.IsClusterMode:
+		return KindCluster
+	}
+	return KindServer
+}
+
+// Kind is a way in which Redis is run.
+type Kind string
+
+// The kinds.
+const (
+	KindServer   Kind = "server"
+	KindSentinel Kind = "sentinel"
+	KindCluster  Kind = "cluster"
+)
+
 // TakeURL takes the user and the password of the URL, which must lead to the same Redis.
 func (a *Access) TakeURL(target session.Secret) error {
 	options, err := parseTarget(target)

@@ -227,3 +227,23 @@ func TestWhatIsNoCertificateLeavesTheOneInUse(t *testing.T) {
 		}
 	}
 }
+
+func TestKindOfRedisIsWhatTheURLSays(t *testing.T) {
+	t.Parallel()
+	for target, want := range map[string]cache.Kind{
+		"redis://127.0.0.1:6379":    cache.KindServer,
+		"rediss://127.0.0.1:6379/1": cache.KindServer,
+		"unix:///run/redis.sock":    cache.KindServer,
+		"redis://127.0.0.1:26379?master_name=main&addr=127.0.0.1:26380": cache.KindSentinel,
+		"redis://127.0.0.1:6379?addr=127.0.0.1:6380":                    cache.KindCluster,
+		"redis://127.0.0.1:6379?cluster=true":                           cache.KindCluster,
+	} {
+		access, err := cache.NewAccess(session.NewSecret(target))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := access.Kind(); got != want {
+			t.Errorf("%s is a %s, want a %s", target, got, want)
+		}
+	}
+}

@@ -79,12 +79,15 @@ func TestHungRedisCostsNothingOnceTheBreakerIsOpenAndTheMonitorClosesIt(t *testi
 		}
 		return longest // all together, less than two time-outs
 	})
+	if got := breaker.State(); got != cache.BreakerOpen {
+		t.Errorf("the breaker is %s, want %s", got, cache.BreakerOpen)
+	}
 	if _, err := store.Load(t.Context(), alice); !errors.Is(err, cache.ErrBreakerOpen) {
 		t.Errorf("Load: %v, want ErrBreakerOpen", err)
 	}
 	server.Resume()
 	began := time.Now()
-	await(t, "the breaker to be closed", func() bool { return !breaker.IsOpen() })
+	await(t, "the breaker to be closed", func() bool { return breaker.State() == cache.BreakerClosed })
 	t.Logf("the breaker was closed %s after Redis was back", time.Since(began))
 	wantLoaded(t, store, alice, token)
 }

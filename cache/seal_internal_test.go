@@ -396,3 +396,20 @@ func BenchmarkKey(b *testing.B) {
 		fixed.Key("cm0r6nkek00ej10dwwx8wdjmf", "token")
 	}
 }
+
+func TestWhatCanNotBeOpenedIsTold(t *testing.T) {
+	t.Parallel()
+	var told []string
+	seal, err := NewSeal(SealParts{
+		Prefix: "p", Window: week, Key: session.NewSecret("custodian-key"), Failed: func(operation string) { told = append(told, operation) },
+	})
+	ensure(t, err)
+	sealed, err := seal.seal([]byte("text"), kindToken, "alice")
+	ensure(t, err)
+	if _, _, err := seal.open(string(sealed), kindToken, "alice"); err != nil || len(told) != 0 {
+		t.Errorf("error %v, told of %q, want neither", err, told)
+	}
+	if _, _, err := seal.open(string(sealed), kindToken, "bob"); !errors.Is(err, errNotOpened) || len(told) != 1 || told[0] != opening {
+		t.Errorf("error %v, told of %q, want %v and one %q", err, told, errNotOpened, opening)
+	}
+}

@@ -8,3 +8,12 @@ func (s *Server) Routes() []string {
 	}
 	return routes
 }
+
+// Statuses returns the status of every problem.
+func Statuses() []int {
+	var statuses []int
+	for _, p := range problems {
+		statuses = append(statuses, p.status)
+	}
+	return statuses
+}

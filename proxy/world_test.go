@@ -83,6 +83,7 @@ type setup struct {
 	key      string
 	inFlight int
 	audit    *audit
+	trace    func(context.Context) string
 }
 
 func newWorld(t *testing.T, changes ...func(*setup)) *world {
@@ -117,7 +118,7 @@ func newWorld(t *testing.T, changes ...func(*setup)) *world {
 	s.Store, s.Registry = w.store, w.store
 	w.broker = session.NewBroker(s.Parts)
 	w.api = proxy.New(proxy.Parts{
-		Callers: s.callers, Broker: w.broker, Lifetime: s.Lifetime, Meter: w.meter, Now: s.Now, Log: s.Log, MaxInFlight: s.inFlight, Audit: s.audit,
+		Callers: s.callers, Broker: w.broker, Lifetime: s.Lifetime, Meter: w.meter, Now: s.Now, Log: s.Log, MaxInFlight: s.inFlight, Audit: s.audit, Trace: s.trace,
 	})
 	w.server = httptest.NewUnstartedServer(w.api)
 	w.server.Config.MaxHeaderBytes = 16 << 10 // as served

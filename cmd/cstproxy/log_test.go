@@ -7,6 +7,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/cstproxy/cstproxy/cache/redistest"
 	"github.com/cstproxy/cstproxy/proxy/portal/portaltest"
 )
@@ -34,9 +36,34 @@ func TestEveryLineOfTheLogIsJSON(t *testing.T) {
 		}
 		said[entry.Msg] = true
 	}
-	for _, msg := range []string{"serving", "minted", "refused", "store failed, counted as a miss", "draining", "ended"} {
+	for _, msg := range []string{"serving", "answered", "minted", "refused", "store failed, counted as a miss", "draining", "ended"} {
 		if !said[msg] {
 			t.Errorf("the log does not say %q", msg)
 		}
+	}
+}
+
+// TestFirstLineSaysWhatRunsHere has a URL of Portal that holds more than its host.
+func TestFirstLineSaysWhatRunsHere(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t)
+	c := serve(t, "PORTAL_API_URL=https://portal.example:8443/base", "PORTAL_MPC_URL=https://mpc.example", "PORTAL_API_KEY=portal-api-key",
+		"REDIS_URL="+redis.URL(), "CSTPROXY_REFRESH=observe", "CSTPROXY_MINT_RATE=0")
+	var got map[string]string
+	for line := range strings.Lines(c.written.String()) {
+		if strings.Contains(line, `"msg":"serving"`) {
+			if err := json.Unmarshal([]byte(line), &got); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	want := map[string]string{
+		"level": "INFO", "msg": "serving", "time": got["time"], "version": build().Version,
+		"listen": strings.TrimPrefix(c.data, "http://"), "admin_listen": strings.TrimPrefix(c.admin, "http://"),
+		"portal": "portal.example:8443", "store": "redis server", "callers": "anybody on this machine", "refresh": "observe",
+		"mint_rate": "0", "probe_rate": "200/m", "traces": "off",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the first line (-want +got):\n%s", diff)
 	}
 }

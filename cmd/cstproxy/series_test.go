@@ -40,7 +40,8 @@ func wireUp(t *testing.T, environ ...string) *wired {
 	if err := os.WriteFile(keyFile, []byte(portaltest.DefaultKey), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	all := append(environ, "PORTAL_API_KEY_FILE="+keyFile, "CSTPROXY_MINT_RATE=0", "CSTPROXY_PORTAL_TIMEOUT=300ms", "CSTPROXY_MEMORY_ENTRIES=200000")
+	all := []string{"PORTAL_API_KEY_FILE=" + keyFile, "CSTPROXY_MINT_RATE=0", "CSTPROXY_PORTAL_TIMEOUT=300ms", "CSTPROXY_MEMORY_ENTRIES=200000"}
+	all = append(all, environ...)
 	for _, pair := range portals {
 		if !strings.HasPrefix(pair, "PORTAL_API_KEY=") {
 			all = append(all, pair)
@@ -168,7 +169,7 @@ var troubles = []portaltest.Fault{
 func (w *wired) stray(i int) {
 	client := "/v1/clients/stray-" + strconv.Itoa(i)
 	for _, r := range [][3]string{
-		{"GET", client + "/token?minTtl=23h59m"}, {"GET", client + "/token?minTtl=99h"}, {"GET", client + "/token?colour=red"},
+		{"GET", client + "/token?minTtl=23h59m"}, {"GET", client + "/token?minTtl=99h"}, {"GET", client + "/token?color=red"},
 		{"GET", client + "/token?rejected=0123456789abcdef0123456789abcdef"}, {"GET", "/v1/clients/no!id/token"},
 		{"GET", client}, {"POST", client + "/activity", `{"tokenId":"0123456789abcdef0123456789abcdef"}`}, {"POST", client + "/activity", "{"},
 		{"POST", client + "/activity", strings.Repeat(" ", 1<<17)}, {"DELETE", client + "/token"}, {"POST", "/v1/clients", ""},
@@ -195,9 +196,8 @@ func (w *wired) suffer(prefix string) {
 }
 
 // TestSeriesOfAReplicaNeverGrowInNumber serves many clients, most from the store and the others with Portal's help, while
-// everything goes wrong that can.
+// everything goes wrong that can. Not parallel: it takes all that the machine has.
 func TestSeriesOfAReplicaNeverGrowInNumber(t *testing.T) {
-	t.Parallel()
 	for name, c := range map[string]struct {
 		redis           bool
 		clients, minted int

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/url"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -75,18 +77,24 @@ func (a *application) serve(ctx context.Context) error {
 	group.Go(func() error { a.audit.follow(background); return nil })
 	group.Go(func() error { <-running.Done(); defer stop(); return a.drain(ctx, servers) })
 	a.health.Started()
-	a.log.InfoContext(ctx, "serving", "version", build().Version, "listen", data.Addr().String(),
-		"admin_listen", admin.Addr().String(), "portal", string(a.config.PortalAPIURL), "store", a.storeKind(),
-		"callers", a.whoMayAsk(),
-		"refresh", string(a.config.Refresh), "mint_rate", a.config.MintRate.String(), "probe_rate", a.config.ProbeRate.String())
+	a.announce(ctx, data.Addr(), admin.Addr())
 	return group.Wait()
 }
 
-func (a *application) storeKind() string {
-	if a.config.RedisURL.IsZero() {
-		return "memory"
+// announce says in one line what this replica is, and where.
+func (a *application) announce(ctx context.Context, data, admin net.Addr) {
+	a.log.InfoContext(ctx, "serving", "version", build().Version, "listen", data.String(), "admin_listen", admin.String(),
+		"portal", hostOf(a.config.PortalAPIURL), "store", a.store.kind, "callers", a.whoMayAsk(), "refresh", string(a.config.Refresh),
+		"mint_rate", a.config.MintRate.String(), "probe_rate", a.config.ProbeRate.String(), "traces", "off")
+}
+
+// hostOf returns the host of a URL that was checked, with its port.
+func hostOf(u baseURL) string {
+	parsed, err := url.Parse(string(u))
+	if err != nil {
+		return ""
 	}
-	return "redis"
+	return parsed.Host
 }
 
 // whoMayAsk is what an operator must not be wrong about.

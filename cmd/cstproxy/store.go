@@ -15,6 +15,8 @@ import (
 
 // store is everything that is kept: in Redis for the whole fleet, or in this process.
 type store struct {
+	// kind is what it is called in the log.
+	kind     string
 	tokens   session.Store
 	leases   session.Leaser
 	registry session.Registry
@@ -68,7 +70,7 @@ func openMemory(config Config, m *metrics.Metrics, parts cache.ClockParts) store
 		Entries: config.MemoryEntries, Lifetime: lifetime(config), Late: flightDeadline(config), Now: clock.Now,
 	})
 	return store{
-		tokens: m.Store(metrics.TierMemory, memory), leases: memory, registry: memory,
+		kind: "memory", tokens: m.Store(metrics.TierMemory, memory), leases: memory, registry: memory,
 		budget:   cache.NewBudget(cache.BudgetParts{Limits: limits(config), Log: parts.Log}),
 		replicas: func() int { return 1 },
 		now:      clock.Now, sent: clock.Sent, ping: memory.Ping, look: func(context.Context) {}, run: func(context.Context) {}, close: memory.Close,
@@ -101,7 +103,7 @@ func openRedis(config Config, parts redisParts) store {
 	})
 	agree := func(ctx context.Context) { agreeOnNames(ctx, shared, log) }
 	return store{
-		tokens: tier, leases: shared, registry: shared, budget: budget, seal: seal, log: log,
+		kind: "redis " + string(parts.access.Kind()), tokens: tier, leases: shared, registry: shared, budget: budget, seal: seal, log: log,
 		replicas: monitor.Replicas, breaker: breaker.State,
 		now: clock.Now, sent: clock.Sent, ping: shared.Ping,
 		look: func(ctx context.Context) { _ = monitor.Look(ctx); agree(ctx) },

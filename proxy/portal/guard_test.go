@@ -761,3 +761,40 @@ func TestProbeIsNotTheKeysBusiness(t *testing.T) {
 		wantError(t, h.Probe(t.Context(), token), nil)
 	})
 }
+
+func TestKeyStandsAsPortalLastSaid(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, portaltest.Options{AnyClient: true}, cache.Limit{})
+		want := func(verdict portal.KeyVerdict, worked time.Time) {
+			t.Helper()
+			if got := h.Key(); got.Verdict != verdict || !got.Worked.Equal(worked) {
+				t.Errorf("the key stands at %+v, want %d, and that it worked at %s", got, verdict, worked)
+			}
+		}
+		want(portal.KeyUntried, time.Time{})
+		minted := time.Now()
+		token, err := h.Mint(t.Context(), alice, session.Absent)
+		wantError(t, err, nil)
+		want(portal.KeyAccepted, minted)
+
+		time.Sleep(time.Hour)
+		wantError(t, h.Probe(t.Context(), token), nil)
+		want(portal.KeyAccepted, minted) // a probe goes with another key
+
+		h.sim.Inject(portaltest.Register, refusing(401))
+		_, err = h.Register(t.Context(), session.Registration{})
+		wantError(t, err, session.ErrPortalUnauthorized)
+		want(portal.KeyRefused, minted)
+		time.Sleep(time.Hour) // it is asked about again, and not forgotten
+		want(portal.KeyRefused, minted)
+
+		h.use("another")
+		want(portal.KeyUntried, minted)
+		h.use(portaltest.DefaultKey)
+		h.sim.ClearFaults()
+		asked := time.Now()
+		wantError(t, h.mint(t, "bob"), nil)
+		want(portal.KeyAccepted, asked)
+	})
+}
