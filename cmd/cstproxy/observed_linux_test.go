@@ -110,7 +110,7 @@ func portOf(b *testing.B) string {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer listener.Close()
+	defer func() { _ = listener.Close() }()
 	_, port, _ := net.SplitHostPort(listener.Addr().String())
 	return port
 }
@@ -133,7 +133,7 @@ func connect(b *testing.B, address string) *keptAlive {
 		if time.Now().After(deadline) {
 			b.Fatal(err)
 		}
-		time.Sleep(10 * time.Millisecond)
+		<-time.After(10 * time.Millisecond)
 	}
 }
 

@@ -134,7 +134,7 @@ func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f
 func attributes(span sdk.ReadOnlySpan) map[string]string {
 	said := map[string]string{}
 	for _, a := range span.Attributes() {
-		said[string(a.Key)] = a.Value.Emit()
+		said[string(a.Key)] = a.Value.String()
 	}
 	return said
 }

@@ -14,12 +14,10 @@ package portal
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"time"
@@ -95,23 +93,6 @@ func (c *Client) With(key session.Secret) *Client {
 	other := *c
 	other.parts.Key = func() session.Secret { return key }
 	return &other
-}
-
-func newTransport(proxy func(*http.Request) (*url.URL, error)) *http.Transport {
-	return &http.Transport{
-		Proxy:               proxy,
-		DialContext:         (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-		TLSHandshakeTimeout: 5 * time.Second,
-		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},
-		ForceAttemptHTTP2:   true,
-		// Without pings a connection that died in silence stays in use, and every request on it times out.
-		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 5 * time.Second},
-		MaxIdleConns:           64,
-		MaxIdleConnsPerHost:    64,
-		IdleConnTimeout:        90 * time.Second,
-		DisableCompression:     true, // small answers, and their size is bounded as it is on the wire
-		MaxResponseHeaderBytes: maxAnswer,
-	}
 }
 
 // Close closes idle connections.
