@@ -51,8 +51,8 @@ func TestHitRatioOfTenMinutesIsWhatPortalAndCallersCounted(t *testing.T) {
 	counted := 1 - float64(f.minted())/float64(tokens)
 	whole := p.instant(fmt.Sprintf(`1 - sum(increase(cstproxy_tokens_served_total{job=%q,source="mint"}[%[2]ds])) / sum(increase(cstproxy_tokens_served_total{job=%[1]q}[%[2]ds]))`,
 		job(f.name), int(after.Sub(before).Seconds())))
-	if len(whole) != 1 || math.Abs(whole[0].points[0].value-counted) > 0.01 {
-		t.Errorf("over the run the rule's expression gives %v, Portal and callers counted %.4f", whole, counted)
+	if len(whole) != 1 || len(whole[0].points) != 1 || math.Abs(whole[0].points[0].value-counted) > 0.01 {
+		t.Fatalf("over the run the rule's expression gives %v, Portal and callers counted %.4f", whole, counted)
 	}
 	t.Logf("%d tokens, %d mints: counted %.4f, Prometheus over the run %.4f", tokens, minted, counted, whole[0].points[0].value)
 
