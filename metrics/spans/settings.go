@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"go.opentelemetry.io/otel/sdk"
 	commonpb "go.opentelemetry.io/proto/slim/otlp/common/v1"
@@ -22,7 +23,7 @@ const serviceName = "service.name"
 // The errors hold nothing of what was read: it may be a secret.
 var (
 	errPair   = errors.New("want name=value pairs, with commas between them")
-	errEscape = errors.New("a value is not percent-encoded as in a URL")
+	errEscape = errors.New("a value is not UTF-8, percent-encoded as in a URL")
 	errHeader = errors.New("a name or a value can't be in a header")
 )
 
@@ -74,7 +75,7 @@ func pairs(text string) ([]pair, error) {
 			return nil, errPair
 		}
 		value, err := url.PathUnescape(strings.TrimSpace(value))
-		if err != nil {
+		if err != nil || !utf8.ValidString(name+value) { // of which protobuf would take none
 			return nil, errEscape
 		}
 		list = append(list, pair{name, value})

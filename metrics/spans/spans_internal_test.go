@@ -342,7 +342,7 @@ func TestHeadersAndAttributesAreReadAsOpenTelemetrySays(t *testing.T) {
 			t.Errorf("%q: headers %v, %v", text, revealed, err)
 		}
 	}
-	for _, text := range []string{"secret", "=secret", "a=%zzsecret", "a b=secret", "a=secret%0a", "ä=secret", "a=b,"} {
+	for _, text := range []string{"secret", "=secret", "a=%zzsecret", "a b=secret", "a=secret%0a", "ä=secret", "a=b,", "a=secret%ff"} {
 		if _, err := ParseHeaders(session.NewSecret(text)); err == nil || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%q: error %v, want one that does not show it", text, err)
 		}
