@@ -185,8 +185,16 @@ func (q inquiry) ask(ctx context.Context, below string, document any) ([]byte, e
 	if got.status != http.StatusOK {
 		return nil, q.refusal(got)
 	}
-	if err := json.Unmarshal(got.body, document); err != nil {
+	if err := json.Unmarshal(got.body, document); err != nil || !q.isAbout(got.body) {
 		return nil, q.stranger(got)
 	}
 	return trimmed(got.body), nil
+}
+
+// isAbout reports an answer that names the client, as each does that cstproxy gives about one.
+func (q inquiry) isAbout(answer []byte) bool {
+	var about struct {
+		ID session.ClientID `json:"id"`
+	}
+	return json.Unmarshal(answer, &about) == nil && about.ID == q.client
 }

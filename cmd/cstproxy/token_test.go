@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -81,6 +82,21 @@ func TestCommandsAskAProxyThatSpeaksTLSAndNoOther(t *testing.T) {
 	}
 	if _, said, _ := ran(t, ports, "token", "status", "alice"); !strings.Contains(said, "CSTPROXY_TLS_CERT_FILE") {
 		t.Errorf("in clear: %s", said)
+	}
+}
+
+// TestAnAnswerOfSomethingElseIsNoToken is about scripts, which would go on with an empty one.
+func TestAnAnswerOfSomethingElseIsNoToken(t *testing.T) {
+	t.Parallel()
+	for name, answer := range map[string]string{"an empty document": "{}", "another client's": `{"id":"bob","clientSessionToken":"x"}`, "no document": "hello"} {
+		other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(answer)) }))
+		t.Cleanup(other.Close)
+		for _, command := range []string{"get", "status", "reject"} {
+			out, said, code := ran(t, []string{"CSTPROXY_LISTEN=" + other.Listener.Addr().String()}, "token", command, "alice")
+			if out != "" || code != exitFailed || !strings.Contains(said, "not as cstproxy does") {
+				t.Errorf("%s of %s: %d, %q, %s", command, name, code, out, said)
+			}
+		}
 	}
 }
 
