@@ -25,14 +25,14 @@ func serveUnobserved(ctx context.Context) error {
 		return err
 	}
 	silent := slog.New(slog.DiscardHandler)
-	memory := cache.NewMemory(cache.MemoryParts{Entries: config.MemoryEntries, Lifetime: lifetime(config), Now: time.Now})
+	memory := cache.NewMemory(cache.MemoryParts{Entries: config.MemoryEntries, Lifetime: lifetime(config), Now: a.store.now})
 	broker := session.NewBroker(session.Parts{
 		Store: memory, Leaser: memory, Registry: memory, Portal: a.portal, Lifetime: lifetime(config),
 		StoreDown: session.StoreDownMint, Limits: session.Limits{Waiting: config.MaxWaiting, Flights: config.MaxAtPortal},
-		Deadline: flightDeadline(config), Now: time.Now, Sent: time.Now, Log: silent,
+		Deadline: flightDeadline(config), Now: a.store.now, Sent: a.store.sent, Log: silent,
 	})
 	a.data = proxy.New(proxy.Parts{
-		Callers: a.callers, Broker: broker, Lifetime: lifetime(config), Meter: blind{}, Now: time.Now, Log: silent, MaxInFlight: config.MaxInFlight,
+		Callers: a.callers, Broker: broker, Lifetime: lifetime(config), Meter: blind{}, Now: a.store.now, Log: silent, MaxInFlight: config.MaxInFlight,
 	})
 	return a.serve(ctx)
 }
