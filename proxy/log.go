@@ -44,8 +44,9 @@ func (s *sampler) take(now time.Time) (skipped int64, ok bool) {
 	return s.skipped.Swap(0), true
 }
 
-// lines samples the lines of requests, each kind by itself: however many succeed, the first failures of a second are there.
-type lines struct{ succeeded, refused, failed sampler }
+// lines samples the lines of requests, each kind by itself: however many succeed, the first failures of a second are there, and
+// the causes of the first.
+type lines struct{ succeeded, refused, failed, causes sampler }
 
 func (l *lines) of(status int) *sampler {
 	switch {

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strconv"
@@ -190,14 +191,24 @@ func domestic(err error) error {
 // log writes one line for what somebody must look at: at warn what passes by itself, at error what does not.
 func (s *Server) log(c echo.Context, p problem, err error) {
 	ctx, args := c.Request().Context(), []any{"code", p.code, "route", c.Path(), "request_id", requestID(c), "error", err}
+	level := slog.LevelError
 	switch {
 	case p.code == codeOverloaded:
 		s.shed(c, err)
+		return
 	case p.status < http.StatusInternalServerError:
 		s.parts.Log.DebugContext(ctx, "refused", args...)
+		return
 	case p.retry > 0:
-		s.parts.Log.WarnContext(ctx, "failed", args...)
-	default:
-		s.parts.Log.ErrorContext(ctx, "failed", args...)
+		level = slog.LevelWarn
 	}
+	skipped, ok := s.lines.causes.take(time.Now())
+	if !ok {
+		s.parts.Meter.Skipped()
+		return
+	}
+	if skipped > 0 {
+		args = append(args, "skipped", skipped)
+	}
+	s.parts.Log.Log(ctx, level, "failed", args...)
 }
