@@ -2,6 +2,8 @@ package sessiontest
 
 import (
 	"crypto/rand"
+	"errors"
+	"net"
 	"sync"
 	"testing"
 	"time"
@@ -182,12 +184,25 @@ func slidesRace(t *testing.T, store session.Store) {
 	for i := range racers {
 		group.Go(func() {
 			at := token.ActiveAt.Add(time.Duration(i+1) * time.Millisecond)
-			wantMatch(t, session.MatchSame)(store.Slide(t.Context(), session.Move{Client: token.Client, ID: token.ID, At: at}))
+			wantMatch(t, session.MatchSame)(slideInTime(t, store, session.Move{Client: token.Client, ID: token.ID, At: at}))
 		})
 	}
 	group.Wait()
 	token.ActiveAt = token.ActiveAt.Add(racers * time.Millisecond)
 	wantLoaded(t, store, token.Client, token)
+}
+
+// slideInTime slides again where a busy machine was too slow for the store's time-out: so many at once may be. A slide that
+// was done all the same is done once more by that, which changes nothing.
+func slideInTime(t *testing.T, store session.Store, move session.Move) (match session.Match, err error) {
+	t.Helper()
+	for range 5 {
+		match, err = store.Slide(t.Context(), move)
+		if timeout, ok := errors.AsType[net.Error](err); !ok || !timeout.Timeout() {
+			return match, err
+		}
+	}
+	return match, err
 }
 
 func noReturn(t *testing.T, store session.Store) {
