@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cstproxy/cstproxy/metrics"
 	"github.com/cstproxy/cstproxy/proxy/session"
@@ -25,6 +26,7 @@ func traced(t *testing.T, id string) *metrics.Metrics {
 	p.Trace = func(context.Context) string { return id }
 	m := metrics.New(p)
 	m.Began()("/v1/clients/:clientId/token", http.MethodGet, http.StatusOK, id)
+	m.Handed(session.SourceMint, time.Second, id)
 	if _, err := m.Mints(m.PortalAttempts(newPortal(0))).Mint(t.Context(), client, session.Absent); err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +42,10 @@ func TestTraceIsAnExampleForWhoAsksForOpenMetrics(t *testing.T) {
 		got = append(got, match[1])
 	}
 	slices.Sort(got)
-	want := []string{"cstproxy_http_request_duration_seconds_bucket", "cstproxy_mints_total", "cstproxy_portal_request_duration_seconds_bucket"}
+	want := []string{
+		"cstproxy_http_request_duration_seconds_bucket", "cstproxy_mints_total", "cstproxy_portal_request_duration_seconds_bucket",
+		"cstproxy_token_duration_seconds_bucket",
+	}
 	if !slices.Equal(got, want) {
 		t.Errorf("exemplars of %q, want %q", got, want)
 	}

@@ -20,6 +20,14 @@ func (m *Metrics) Began() (ended func(route, method string, status int, trace st
 	}
 }
 
+// Handed takes how long an answer with a token took, by where the token came from; trace is the id of the sampled trace that
+// the request is part of, "" for none.
+func (m *Metrics) Handed(source session.Source, took time.Duration, trace string) {
+	if child, ok := m.handed[source]; ok {
+		observe(child, took, trace)
+	}
+}
+
 // Granted counts a token handed out with that much life left.
 func (m *Metrics) Granted(grant session.Grant, left time.Duration) {
 	m.served.inc(grant.Source)

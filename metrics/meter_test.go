@@ -65,6 +65,21 @@ func TestGranted(t *testing.T) {
 	}
 }
 
+func TestHandedIsTimedByItsSource(t *testing.T) {
+	t.Parallel()
+	for source, want := range map[session.Source]map[string]float64{
+		session.SourceCache: {`token_duration_seconds_count{source="cache"}`: 1, `token_duration_seconds_sum{source="cache"}`: 1.5},
+		session.SourceMint:  {`token_duration_seconds_count{source="mint"}`: 1, `token_duration_seconds_sum{source="mint"}`: 1.5},
+		"hearsay":           {},
+	} {
+		t.Run(string(source), func(t *testing.T) {
+			t.Parallel()
+			m := metrics.New(parts())
+			wantChanges(t, m, func() { m.Handed(source, 1500*time.Millisecond, "") }, want)
+		})
+	}
+}
+
 func TestRefused(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -146,8 +161,12 @@ func TestRoutesWithoutEndMakeNoSeries(t *testing.T) {
 func TestGrantedAllocatesNothing(t *testing.T) {
 	m := metrics.New(parts())
 	grant := session.Grant{Source: session.SourceCache, Shared: session.ScopeProcess}
-	if got := testing.AllocsPerRun(100, func() { m.Granted(grant, time.Hour) }); got != 0 {
-		t.Errorf("Granted allocates %g times, want 0", got)
+	handOut := func() {
+		m.Granted(grant, time.Hour)
+		m.Handed(grant.Source, time.Second, "")
+	}
+	if got := testing.AllocsPerRun(100, handOut); got != 0 {
+		t.Errorf("to count a token handed out allocates %g times, want 0", got)
 	}
 }
 

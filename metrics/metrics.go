@@ -41,6 +41,7 @@ type Metrics struct {
 	registry *prometheus.Registry
 
 	served    counters[session.Source]
+	handed    map[session.Source]prometheus.Observer
 	refused   counters[string]
 	minted    counters[session.Reason]
 	collapsed counters[session.Scope]
@@ -69,6 +70,8 @@ func New(parts Parts) *Metrics {
 
 		served: known(in.counter("cstproxy_tokens_served_total",
 			"Tokens handed out.", "source"), session.Sources()...),
+		handed: timed(in.histogram("cstproxy_token_duration_seconds",
+			"Time that an answer with a token took.", answerWaits, "source"), session.Sources()...),
 		refused: known(in.counter("cstproxy_token_errors_total",
 			"Requests answered with a problem.", "code"), append([]string{internal}, parts.Codes...)...),
 		minted: known(in.counter("cstproxy_mints_total",

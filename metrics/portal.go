@@ -34,6 +34,9 @@ var failures = []struct {
 	{session.ErrPortalBadResponse, "bad_response"},
 }
 
+// asks lists what Portal is asked.
+var asks = []string{mint, register, probe, key}
+
 // asked counts and times requests to Portal.
 type asked struct {
 	attempts map[string]counters[string]    // :: operation -> by outcome
@@ -47,13 +50,12 @@ func newAsked(in registrar) asked {
 	duration := in.histogram("cstproxy_portal_request_duration_seconds",
 		"Time that one request to Portal took.", portalWaits, "operation")
 	a := asked{
-		attempts: map[string]counters[string]{}, duration: map[string]prometheus.Observer{},
+		attempts: map[string]counters[string]{}, duration: timed(duration, asks...),
 		failures: known(in.counter("cstproxy_portal_failures_total",
 			"Requests to Portal that failed, by what went wrong.", "kind"), session.PortalFailures()...),
 	}
-	for _, operation := range []string{mint, register, probe, key} {
+	for _, operation := range asks {
 		a.attempts[operation] = known(attempts.MustCurryWith(prometheus.Labels{"operation": operation}), outcomes()...)
-		a.duration[operation] = duration.WithLabelValues(operation)
 	}
 	return a
 }

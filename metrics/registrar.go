@@ -50,6 +50,15 @@ func known[K ~string](vec *prometheus.CounterVec, values ...K) counters[K] {
 	return children
 }
 
+// timed returns the children of vec for all values, each with nothing observed.
+func timed[K ~string](vec *prometheus.HistogramVec, values ...K) map[K]prometheus.Observer {
+	children := make(map[K]prometheus.Observer, len(values))
+	for _, value := range values {
+		children[value] = vec.WithLabelValues(string(value))
+	}
+	return children
+}
+
 // inc counts value. One that nobody declared makes no series.
 func (c counters[K]) inc(value K) {
 	if child, ok := c[value]; ok {

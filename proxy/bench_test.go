@@ -21,10 +21,11 @@ type silent struct{}
 func (silent) Began() func(route, method string, status int, trace string) {
 	return func(string, string, int, string) {}
 }
-func (silent) Granted(session.Grant, time.Duration) {}
-func (silent) Refused(string)                       {}
-func (silent) Shed(string)                          {}
-func (silent) Skipped()                             {}
+func (silent) Handed(session.Source, time.Duration, string) {}
+func (silent) Granted(session.Grant, time.Duration)         {}
+func (silent) Refused(string)                               {}
+func (silent) Shed(string)                                  {}
+func (silent) Skipped()                                     {}
 
 // sink is a http.ResponseWriter that keeps nothing but the status.
 type sink struct {

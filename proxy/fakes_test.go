@@ -115,6 +115,13 @@ type counts struct {
 	Status        int
 }
 
+// handed is one answer with a token, as a [meter] counts it.
+type handed struct {
+	source session.Source
+	took   time.Duration
+	trace  string
+}
+
 // meter is a proxy.Meter that remembers what it is told.
 type meter struct {
 	// over has an element for each request that ended, until it is full; it may be nil.
@@ -129,6 +136,7 @@ type meter struct {
 	shed     []string
 	skipped  int
 	traces   []string
+	handed   []handed
 }
 
 func (m *meter) Began() func(route, method string, status int, trace string) {
@@ -145,6 +153,12 @@ func (m *meter) Began() func(route, method string, status int, trace string) {
 		default:
 		}
 	}
+}
+
+func (m *meter) Handed(source session.Source, took time.Duration, trace string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.handed = append(m.handed, handed{source, took, trace})
 }
 
 func (m *meter) Granted(grant session.Grant, left time.Duration) {

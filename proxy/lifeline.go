@@ -33,10 +33,11 @@ type uncounted struct{}
 func (uncounted) Began() func(route, method string, status int, trace string) {
 	return func(string, string, int, string) {}
 }
-func (uncounted) Granted(session.Grant, time.Duration) {}
-func (uncounted) Refused(string)                       {}
-func (uncounted) Shed(string)                          {}
-func (uncounted) Skipped()                             {}
+func (uncounted) Handed(session.Source, time.Duration, string) {}
+func (uncounted) Granted(session.Grant, time.Duration)         {}
+func (uncounted) Refused(string)                               {}
+func (uncounted) Shed(string)                                  {}
+func (uncounted) Skipped()                                     {}
 
 // lifelineDocument is what is known about a client's token, and nothing by which it or the client could be told. Dates are
 // those of the record, if there is one.

@@ -73,10 +73,11 @@ type nothing struct{ skipped int }
 func (*nothing) Began() func(string, string, int, string) {
 	return func(string, string, int, string) {}
 }
-func (*nothing) Granted(session.Grant, time.Duration) {}
-func (*nothing) Refused(string)                       {}
-func (*nothing) Shed(string)                          {}
-func (n *nothing) Skipped()                           { n.skipped++ }
+func (*nothing) Handed(session.Source, time.Duration, string) {}
+func (*nothing) Granted(session.Grant, time.Duration)         {}
+func (*nothing) Refused(string)                               {}
+func (*nothing) Shed(string)                                  {}
+func (n *nothing) Skipped()                                   { n.skipped++ }
 
 func TestLineThatIsLeftOutAllocatesNothing(t *testing.T) {
 	meter := &nothing{}

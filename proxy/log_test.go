@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -82,7 +83,27 @@ func TestEachRequestHasALine(t *testing.T) {
 			if trace, _ := c.want["trace_id"].(string); w.meter.traces[0] != trace {
 				t.Errorf("counted as of the trace %q, want %q", w.meter.traces[0], trace)
 			}
+			w.wantHanded(c.want["token_source"], c.want["trace_id"])
 		})
+	}
+}
+
+// wantHanded fails the test unless the one request was timed as an answer with a token of that source, or as none if it is nil.
+func (w *world) wantHanded(source, trace any) {
+	w.t.Helper()
+	if source == nil {
+		if len(w.meter.handed) != 0 {
+			w.t.Errorf("timed as answers with a token: %v, want none", w.meter.handed)
+		}
+		return
+	}
+	id, _ := trace.(string)
+	if len(w.meter.handed) != 1 {
+		w.t.Fatalf("timed as answers with a token: %v, want one", w.meter.handed)
+	}
+	got := w.meter.handed[0]
+	if string(got.source) != source || got.trace != id || got.took <= 0 || got.took > time.Minute {
+		w.t.Errorf("timed as %v, want a moment for %v of the trace %q", got, source, id)
 	}
 }
 

@@ -27,6 +27,8 @@ type Meter interface {
 	// Began counts a request in; the function it returns counts it out, by how it was answered: one of [Answers], or one
 	// that nobody foresaw. trace is the id of the sampled trace that the request is part of, "" for none.
 	Began() (ended func(route, method string, status int, trace string))
+	// Handed takes how long an answer with a token took, by where the token came from; trace is as for Began.
+	Handed(source session.Source, took time.Duration, trace string)
 	// Granted counts a token handed out with that much of its life left.
 	Granted(grant session.Grant, left time.Duration)
 	// Refused counts an error answer by its code.
@@ -103,7 +105,11 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 			at, trace := s.place(c), s.parts.Trace(c.Request().Context())
 			c.Request().Pattern = at.path // for what wraps this handler
 			ended(at.path, at.method, c.Response().Status, trace)
-			s.say(c, line{at.path, began, time.Now(), trace})
+			now := time.Now()
+			if source, ok := c.Get(keySource).(session.Source); ok {
+				s.parts.Meter.Handed(source, now.Sub(began), trace)
+			}
+			s.say(c, line{at.path, began, now, trace})
 		}()
 		if err := next(c); err != nil {
 			c.Error(err)

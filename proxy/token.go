@@ -107,10 +107,10 @@ func (s *Server) answer(c echo.Context, status int, grant session.Grant) error {
 	if status == http.StatusCreated {
 		c.Response().Header().Set(echo.HeaderLocation, "/v1/clients/"+string(grant.Token.Client))
 	}
-	c.Set(keySource, sources[grant.Source])
 	if err := send(c, o); err != nil {
 		return err
 	}
+	c.Set(keySource, sources[grant.Source])
 	s.parts.Meter.Granted(grant, s.parts.Lifetime.ExpiresAt(grant.Token).Sub(now))
 	return nil
 }

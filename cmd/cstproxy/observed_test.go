@@ -43,7 +43,8 @@ type blind struct{}
 func (blind) Began() func(route, method string, status int, trace string) {
 	return func(string, string, int, string) {}
 }
-func (blind) Granted(session.Grant, time.Duration) {}
-func (blind) Refused(string)                       {}
-func (blind) Shed(string)                          {}
-func (blind) Skipped()                             {}
+func (blind) Handed(session.Source, time.Duration, string) {}
+func (blind) Granted(session.Grant, time.Duration)         {}
+func (blind) Refused(string)                               {}
+func (blind) Shed(string)                                  {}
+func (blind) Skipped()                                     {}
