@@ -21,7 +21,7 @@ func newBudget(in registrar) budget {
 	b := budget{
 		waiting: map[session.Class]prometheus.Gauge{},
 		refused: known(in.counter("cstproxy_budget_refusals_total",
-			"Requests to Portal that were not made, since no turn would have come in time.", "class"), session.Classes()...),
+			"Requests to Portal that were not made, since no turn would have come in time or the key is refused.", "class"), session.Classes()...),
 	}
 	for _, class := range session.Classes() {
 		b.waiting[class] = waiting.WithLabelValues(string(class))

@@ -83,11 +83,14 @@ func (p process) runDemo(ctx context.Context, c *cli.Command) error {
 	simulated := portaltest.New(portaltest.Options{
 		Now: now, IdleTTL: config.IdleTTL, RefreshWindow: config.RefreshWindow, RateLimit: 200, AnyClient: true,
 	})
-	_, _ = io.WriteString(p.out, show.text())
 	group, running := errgroup.WithContext(ctx)
+	a.ready = func(data, admin net.Addr) {
+		show := show.at(data, admin)
+		_, _ = io.WriteString(p.out, show.text())
+		group.Go(func() error { show.play(running, now); return nil })
+	}
 	group.Go(func() error { return serveSimulated(running, listener, simulated) })
 	group.Go(func() error { return a.serve(running) })
-	group.Go(func() error { show.play(running, now); return nil })
 	return group.Wait()
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net"
+	"strconv"
 	"strings"
 	"time"
 
@@ -30,6 +32,20 @@ func newShow(config Config, speed float64, users int) show {
 		s.strangers, s.users = true, 0
 	}
 	return s
+}
+
+// at returns the show on ports that are open: one asked for as 0 has a number by then.
+func (s show) at(data, admin net.Addr) show {
+	s.config.Listen, s.config.AdminListen = numbered(s.config.Listen, data), numbered(s.config.AdminListen, admin)
+	return s
+}
+
+func numbered(asked listenAddress, bound net.Addr) listenAddress {
+	host, _, err := net.SplitHostPort(asked.Address)
+	if tcp, ok := bound.(*net.TCPAddr); ok && err == nil {
+		asked.Address = net.JoinHostPort(host, strconv.Itoa(tcp.Port))
+	}
+	return asked
 }
 
 // watched is the client whose life-line is shown unasked.
@@ -100,8 +116,8 @@ func (s show) clockText() string {
 	case s.speed == 1:
 		return "Time runs as fast as ours; --speed 3600 lets an hour pass in a second.\n"
 	}
-	return fmt.Sprintf("Time runs %v times as fast as ours (--speed 1: as fast): a token lives for %s at most, and goes idle\nafter %s without a fetch.\n",
-		s.speed, s.real(s.config.RefreshWindow), s.real(s.config.IdleTTL))
+	return fmt.Sprintf("Time runs %s times as fast as ours (--speed 1: as fast): a token lives for %s at most, and goes idle\nafter %s without a fetch.\n",
+		strconv.FormatFloat(s.speed, 'f', -1, 64), s.real(s.config.RefreshWindow), s.real(s.config.IdleTTL))
 }
 
 // real is how long it takes for that much simulated time to pass.

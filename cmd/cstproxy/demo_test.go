@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -76,6 +77,7 @@ func TestTheDemoSaysWhatThereIsToSee(t *testing.T) {
 			[]string{"CSTPROXY_ADMIN_LISTEN=unix:/run/admin.sock"}, demoSpeed, 24, show{speed: demoSpeed, users: 24},
 			[]string{"curl -s --unix-socket /run/admin.sock http://localhost/\n"},
 		},
+		"as fast as can be": {nil, 1_000_000, 24, show{speed: 1_000_000, users: 24}, []string{"Time runs 1000000 times"}},
 		"with callers": {
 			[]string{"CSTPROXY_CALLERS_FILE=" + callers}, demoSpeed, 24, show{speed: demoSpeed, strangers: true}, []string{"Simulated users stay away"},
 		},
@@ -99,6 +101,22 @@ func TestTheDemoSaysWhatThereIsToSee(t *testing.T) {
 				t.Errorf("%s is watched", watched)
 			}
 		})
+	}
+}
+
+func TestTheDemoSaysWhichPortItWasGiven(t *testing.T) {
+	t.Parallel()
+	environ := []string{"CSTPROXY_LISTEN=127.0.0.1:0", "CSTPROXY_ADMIN_LISTEN=[::1]:0"}
+	config, err := loadConfig(demoEnviron(environ, "127.0.0.1:1"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bound := func(port int) net.Addr { return &net.TCPAddr{IP: net.IPv4zero, Port: port} }
+	got := newShow(config, demoSpeed, 24).at(bound(4711), bound(4712)).text()
+	for _, want := range []string{"curl -s http://127.0.0.1:4711/v1/", "Open http://[::1]:4712/\n"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("it does not say %q:\n%s", want, got)
+		}
 	}
 }
 

@@ -78,6 +78,9 @@ func (a *application) serve(ctx context.Context) error {
 	group.Go(func() error { <-running.Done(); defer stop(); return a.drain(ctx, servers) })
 	a.health.Started()
 	a.announce(ctx, data.Addr(), admin.Addr())
+	if a.ready != nil {
+		a.ready(data.Addr(), admin.Addr())
+	}
 	return group.Wait()
 }
 

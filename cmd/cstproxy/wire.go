@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"time"
 
@@ -31,6 +32,8 @@ type application struct {
 	data    http.Handler
 	admin   http.Handler
 	ports   ports
+	// ready, if there is one, is told where the ports are once they are open.
+	ready func(data, admin net.Addr)
 }
 
 // surroundings is what the proxy has of the process that it runs in.
