@@ -44,9 +44,8 @@ image: ## Build the container image for this machine, with ENGINE
 release: ## Make archives, bills of materials, provenance, sums and signature; DRY_RUN=1 of any commit
 	@.tools/release
 
-# Most tests wait for other processes, so that more of them run at once than there are processors.
 test: redis ## Run all tests with the race detector, in random order
-	go test -tags $(TAGS) -race -shuffle=on -parallel 6 $(PKG)
+	go test -tags $(TAGS) -race -shuffle=on $(PKG)
 
 series: ## Serve 100,000 clients and count the series: without the race detector, which would take half a minute
 	go test -tags $(TAGS) -count=1 -run '^TestSeriesOfAReplicaNeverGrowInNumber$$' -v ./cmd/cstproxy

@@ -83,9 +83,7 @@ func wantOnce(t *testing.T, store *cache.Redis, losses *losses, servers ...*redi
 	t.Helper()
 	calls := calls(store, newToken(alice))
 	for name, call := range calls {
-		if err := call(t.Context()); err != nil { // so that Redis knows the scripts
-			t.Fatalf("%s: %v", name, err)
-		}
+		await(t, "Redis to know the script of "+name, func() bool { return call(t.Context()) == nil })
 	}
 	for name, command := range map[string]string{
 		"Load": "get", "Commit": "evalsha", "Slide": "evalsha", "Forget": "evalsha", "Claim": "evalsha", "Settle": "evalsha",

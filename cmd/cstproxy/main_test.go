@@ -29,6 +29,10 @@ func breaks(file string) bool {
 
 // TestMain makes the test binary be cstproxy where it is called by that name, so that tests can run it as a process.
 func TestMain(m *testing.M) {
+	// Most tests here wait for other processes, so that more of them run at once than there are processors.
+	if err := flag.Set("test.parallel", "6"); err != nil {
+		panic(err)
+	}
 	testscript.Main(m, map[string]func(){"cstproxy": func() {
 		dieWithParent()
 		if os.Getenv(unobserved) != "" {
