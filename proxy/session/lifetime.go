@@ -195,6 +195,10 @@ func (l Lifetime) life(need Need) time.Duration {
 // What it forgoes makes a token look older than it is, never younger.
 func (l Lifetime) SlideStep() time.Duration { return min(time.Minute, l.IdleTTL/10) }
 
+// useStep is a little less than [Lifetime.SlideStep], by more than a request takes to Portal: what is known of a token that is
+// used all the time is then never older than that at Portal.
+func (l Lifetime) useStep() time.Duration { return l.SlideStep() * 19 / 20 }
+
 // Meets reports whether t, just made or extended by Portal, serves the need: it can't be made any longer than this,
 // so the need is measured from ActiveAt, not from now.
 func (l Lifetime) Meets(t Token, need Need) bool {

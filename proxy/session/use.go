@@ -46,9 +46,9 @@ func (b *Broker) Find(ctx context.Context, secret Secret) (Token, error) {
 func (b *Broker) Sent() time.Time { return b.sent() }
 
 // Used notes that Portal answered with a 2xx a request that left at sent ([Broker.Sent]) with token, as it was found
-// before. Nobody waits until that is written. It is written at most once in a [Lifetime.SlideStep].
+// before. Nobody waits until that is written. It is written about once in a [Lifetime.SlideStep] at most.
 func (b *Broker) Used(ctx context.Context, token Token, sent time.Time) {
-	if sent.Sub(token.ActiveAt) < b.parts.Lifetime.SlideStep() && !token.Suspect {
+	if sent.Sub(token.ActiveAt) < b.parts.Lifetime.useStep() && !token.Suspect {
 		return
 	}
 	move := Move{Client: token.Client, ID: token.ID, At: sent, Clears: token.Suspect}
@@ -65,7 +65,7 @@ func (b *Broker) write(ctx context.Context, move Move) {
 		if _, err := b.parts.Store.Slide(ctx, move); err != nil {
 			b.parts.Log.WarnContext(ctx, "activity not stored", "client", move.Client, "token_id", move.ID, "error", err)
 		}
-		next, ok := b.uses.land(move, b.parts.Lifetime.SlideStep())
+		next, ok := b.uses.land(move, b.parts.Lifetime.useStep())
 		if !ok {
 			return
 		}
