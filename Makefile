@@ -26,7 +26,7 @@ LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.revision=$(REVISION)
 TOOL     := go tool -modfile=.tools/go.mod
 
 .DEFAULT_GOAL := help
-.PHONY: help run build image release test series lint fmt bench fuzz soak cover licenses sbom manifests screenshots day ci hooks clean redis
+.PHONY: help run build image release test series lint fmt bench fuzz soak cover licenses sbom manifests screenshots day observe types ci hooks clean redis
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name text; do printf '  %-11s %s\n' "$$name" "$$text"; done
@@ -45,7 +45,7 @@ release: ## Make archives, bills of materials, provenance, sums and signature; D
 	@.tools/release
 
 test: redis ## Run all tests with the race detector, in random order
-	go test -tags $(TAGS) -race -shuffle=on $(PKG)
+	@.ci/test -tags $(TAGS) -race -shuffle=on -- $(PKG)
 
 series: ## Serve 100,000 clients and count the series: without the race detector, which would take half a minute
 	go test -tags $(TAGS) -count=1 -run '^TestSeriesOfAReplicaNeverGrowInNumber$$' -v ./cmd/cstproxy
@@ -81,6 +81,12 @@ sbom: build ## Write a CycloneDX bill of materials beside the binary
 
 day: ## Draw the plot of a scripted day, as a real Prometheus sees it
 	.ci/observe -test.run '^TestEveryQueryOfTheDashboardHasAnAnswerWithinADay$$' -day $(CURDIR)/deploy/screenshots/day.svg
+
+observe: ## Hold rules, alerts and dashboard to what a real Prometheus sees of real replicas, in a minute and a half
+	.ci/observe
+
+types: ## Make TypeScript types of the specification, and hold real answers and a client to them
+	.ci/types
 
 manifests: ## Render the golden files of the manifests under deploy/ anew
 	go -C deploy/check test . -run '^TestPrometheusRuleIsWhatPrometheusLoads$$' -update

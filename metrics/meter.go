@@ -10,12 +10,15 @@ import (
 )
 
 // Began counts a request as in flight until ended is called, once, with how it was answered. That comes from
-// [Parts].Answers; trace is the id of the sampled trace that the request is part of, "" for none.
+// [Parts].Answers, and "" for the route is one that is timed elsewhere; trace is the id of the sampled trace that the request is part of, "" for none.
 func (m *Metrics) Began() (ended func(route, method string, status int, trace string)) {
 	began := time.Now()
 	m.inFlight.Inc()
 	return func(route, method string, status int, trace string) {
 		m.inFlight.Dec()
+		if route == "" {
+			return
+		}
 		observe(m.requests.child(Answer{route, method, status}), time.Since(began), trace)
 	}
 }

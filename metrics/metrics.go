@@ -32,6 +32,8 @@ type Parts struct {
 	Sheds, Ports, SealOperations []string
 	// Drops lists everything that [Metrics.SpansDropped] is told.
 	Drops []string
+	// Passes lists everything that [Metrics.Passed] is told.
+	Passes []Pass
 	// Trace returns the id of the sampled trace that a request to Portal is part of, "" for none. It may be nil.
 	Trace func(context.Context) string
 }
@@ -58,6 +60,7 @@ type Metrics struct {
 	limits   limits
 	budget   budget
 	looks    *looks
+	passes   passes
 	skipped  prometheus.Counter
 	trace    func(context.Context) string
 }
@@ -93,6 +96,7 @@ func New(parts Parts) *Metrics {
 		limits: newLimits(in, parts),
 		budget: newBudget(in),
 		looks:  newLooks(in),
+		passes: newPasses(in, parts.Passes),
 		skipped: in.counter("cstproxy_log_lines_skipped_total",
 			"Lines of requests that were left out of the log, since there were too many.").WithLabelValues(),
 		trace: parts.Trace,

@@ -15,7 +15,7 @@ const anyRequest = "request"
 
 // Sheds lists what a request that is turned away can be counted as, for those who count by it.
 func Sheds() []string {
-	sheds := []string{anyRequest}
+	sheds := []string{anyRequest, string(WorkPass)}
 	for _, work := range session.Works() {
 		sheds = append(sheds, string(work))
 	}
@@ -47,7 +47,7 @@ func (s *Server) shed(c echo.Context, err error) {
 	work := shedOf(err)
 	s.parts.Meter.Shed(work)
 	if s.shedding.due(time.Now()) {
-		s.parts.Log.WarnContext(c.Request().Context(), "overloaded, requests are turned away", "work", work, "route", c.Path(), "request_id", requestID(c))
+		s.parts.Log.WarnContext(c.Request().Context(), "overloaded, requests are turned away", "work", work, "route", s.route(c), "request_id", requestID(c))
 	}
 }
 

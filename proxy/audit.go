@@ -12,7 +12,7 @@ import (
 // Event is what a line of the audit is about.
 type Event string
 
-// The events. Each request is one of the first six; the others tell what Portal did, for whichever callers waited.
+// The events. Each request is one of the first seven; the others tell what Portal did, for whichever callers waited.
 const (
 	EventGranted    Event = "granted"    // a token was handed out
 	EventRefused    Event = "refused"    // the request was, for whatever reason
@@ -20,6 +20,7 @@ const (
 	EventNoted      Event = "noted"      // activity was reported
 	EventInspected  Event = "inspected"  // what is known of a token was told
 	EventDescribed  Event = "described"  // the specification was handed out
+	EventPassed     Event = "passed"     // it was passed on to Portal, which answered
 	EventMinted     Event = "minted"     // Portal made a token for a client it knew
 	EventRegistered Event = "registered" // Portal made a client, and a token for it
 	EventRejected   Event = "rejected"   // Portal refused a token
@@ -89,7 +90,7 @@ func (s *Server) record(c echo.Context, o outcome) error {
 	err := s.parts.Audit.Record(c.Request().Context(), Entry{
 		Event: o.event, Caller: callerName(c), Client: o.client, TokenID: o.token, Rejected: rejected,
 		Decision: o.decision, Reason: o.reason,
-		Method: c.Request().Method, Route: s.label(c.Path()), Status: o.status, RequestID: requestID(c),
+		Method: c.Request().Method, Route: s.route(c), Status: o.status, RequestID: requestID(c),
 	})
 	s.mute.Store(err != nil)
 	if err != nil {
@@ -102,6 +103,9 @@ func (s *Server) record(c echo.Context, o outcome) error {
 // there is a line.
 func (s *Server) recordRefusal(c echo.Context, status int, code string) {
 	client, _ := session.ParseClientID(c.Param("clientId")) // what is none may be anything, and is left out
+	if p := passed(c); p != nil {
+		client = p.client
+	}
 	_ = s.record(c, outcome{event: EventRefused, status: status, client: client, decision: code})
 }
 

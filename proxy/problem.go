@@ -56,6 +56,10 @@ var problems = []problem{
 	{err: session.ErrCallerForbidden, status: http.StatusForbidden, code: "caller_forbidden", title: "Caller not allowed", told: true},
 	{err: session.ErrCallerRateLimited, status: http.StatusTooManyRequests, code: "caller_rate_limited", title: "The caller asks too often", retry: time.Second},
 	{err: session.ErrClientNotFound, status: http.StatusNotFound, code: "client_not_found", title: "Client not found", only: []session.Route{session.RouteToken, session.RouteActivity}},
+	{err: errStranger, status: http.StatusForbidden, code: "caller_unauthenticated", title: "Caller not authenticated", only: session.Families()},
+	{err: session.ErrTokenUnknown, status: http.StatusForbidden, code: "token_unknown", title: "The token is not known", told: true, only: session.Families()},
+	{err: session.ErrTokenRejected, status: http.StatusBadGateway, code: "token_rejected", title: "Portal refuses the token", retry: time.Second, only: session.Families()},
+	{err: errUpgrade, status: http.StatusNotImplemented, code: "upgrade_unsupported", title: "No upgrade of the connection", only: session.Families()},
 	{err: session.ErrTokenMismatch, status: http.StatusPreconditionFailed, code: "token_mismatch", title: "Another token is cached", only: []session.Route{session.RouteForget, session.RouteActivity}},
 	{err: session.ErrBodyTooLarge, status: http.StatusRequestEntityTooLarge, code: "body_too_large", title: "Body too large"},
 	{err: session.ErrPortalRateLimited, status: http.StatusServiceUnavailable, code: "portal_rate_limited", title: "Portal's request budget is spent", retry: time.Second, only: atPortal},
@@ -190,7 +194,7 @@ func domestic(err error) error {
 
 // log writes one line for what somebody must look at: at warn what passes by itself, at error what does not.
 func (s *Server) log(c echo.Context, p problem, err error) {
-	ctx, args := c.Request().Context(), []any{"code", p.code, "route", c.Path(), "request_id", requestID(c), "error", err}
+	ctx, args := c.Request().Context(), []any{"code", p.code, "route", s.route(c), "request_id", requestID(c), "error", err}
 	level := slog.LevelError
 	switch {
 	case p.code == codeOverloaded:

@@ -51,7 +51,7 @@ var endpoints = []endpoint{
 	{anyRoute, place{http.MethodGet, specificationPath}, http.StatusOK, (*Server).specification},
 }
 
-func (s *Server) route() {
+func (s *Server) addRoutes() {
 	for _, e := range endpoints {
 		s.handle(e)
 	}
@@ -67,10 +67,13 @@ func (s *Server) handle(e endpoint) {
 	s.echo.Add(e.at.method, e.at.path, handler)
 }
 
-// label returns a route as a label.
-func (s *Server) label(route string) string {
-	if s.routes[route] {
-		return route
+// route returns where a request came in, as a label.
+func (s *Server) route(c echo.Context) string {
+	if p := passed(c); p != nil {
+		return routeOf(p.family)
+	}
+	if path := c.Path(); s.routes[path] {
+		return path
 	}
 	return unmatched
 }
@@ -78,6 +81,9 @@ func (s *Server) label(route string) string {
 // place returns where a request came in.
 func (s *Server) place(c echo.Context) place {
 	at := place{c.Request().Method, c.Path()}
+	if passed(c) != nil {
+		return place{} // which is counted by itself
+	}
 	if s.methods[at] {
 		return at
 	}

@@ -39,7 +39,7 @@ type Meter interface {
 	Skipped()
 }
 
-// Parts is what a [Server] is made of. Every field is required but the last four.
+// Parts is what a [Server] is made of. Every field is required but the last five.
 type Parts struct {
 	Callers  Callers
 	Broker   *session.Broker
@@ -54,6 +54,8 @@ type Parts struct {
 	Audit Auditor
 	// Version is the build's, for the specification.
 	Version string
+	// Passthrough passes requests on to Portal; nil passes none.
+	Passthrough *Passthrough
 	// Trace returns the id of the sampled trace that ctx is part of, "" for none; nil knows of none.
 	Trace func(ctx context.Context) string
 }
@@ -79,7 +81,7 @@ type Server struct {
 func New(parts Parts) *Server {
 	s := newServer(parts)
 	s.document = specificationOf(parts.Version)
-	s.route()
+	s.addRoutes()
 	return s
 }
 
@@ -90,7 +92,7 @@ func newServer(parts Parts) *Server {
 	}
 	s := &Server{parts: parts, echo: echo.New(), routes: map[string]bool{}, methods: map[place]bool{}}
 	s.echo.HTTPErrorHandler = s.fail
-	s.echo.Use(s.observe, recoverer(parts.Log), identify, neverStore, s.admit, s.audible, s.authenticate, limitBody)
+	s.echo.Use(s.observe, recoverer(parts.Log), identify, neverStore, s.admit, s.audible, s.divert, s.authenticate, limitBody)
 	return s
 }
 
@@ -103,13 +105,14 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		began, ended := time.Now(), s.parts.Meter.Began()
 		defer func() {
 			at, trace := s.place(c), s.parts.Trace(c.Request().Context())
-			c.Request().Pattern = at.path // for what wraps this handler
+			route := s.route(c)
+			c.Request().Pattern = route // for what wraps this handler
 			ended(at.path, at.method, c.Response().Status, trace)
 			now := time.Now()
 			if source, ok := c.Get(keySource).(session.Source); ok {
 				s.parts.Meter.Handed(source, now.Sub(began), trace)
 			}
-			s.say(c, line{at.path, began, now, trace})
+			s.say(c, line{route, began, now, trace})
 		}()
 		if err := next(c); err != nil {
 			c.Error(err)

@@ -38,6 +38,10 @@ type Config struct {
 	MinTTL           time.Duration       `env:"CSTPROXY_MIN_TTL" envDefault:"5m" usage:"least life handed out to a caller who asks for none; at most CSTPROXY_IDLE_TTL less CSTPROXY_SAFETY_MARGIN; unless set, at most a fifth of CSTPROXY_IDLE_TTL" allowed:"a Go duration of 0 or more, such as 5m"`
 	Refresh          session.RefreshMode `env:"CSTPROXY_REFRESH" envDefault:"probe" oneof:"probe assume observe" usage:"how a fetch extends a token: probe asks Portal, assume takes the fetch for use, observe waits for reported or proxied use"`
 
+	Passthrough        families      `env:"CSTPROXY_PASSTHROUGH" usage:"families of Portal's routes that are passed on, with the token of the client that a caller names or with the one that a device sends; without it none is" allowed:"one or more of client, enclave and custodian, with commas between them"`
+	RetryEnclave       bool          `env:"CSTPROXY_RETRY_ENCLAVE" envDefault:"false" usage:"whether a request to the Enclave MPC API that Portal answered by a 401 is sent once more with another token" allowed:"true or false"`
+	PassthroughTimeout time.Duration `env:"CSTPROXY_PASSTHROUGH_TIMEOUT" envDefault:"1m" usage:"deadline of a request that is passed on, its answer included" allowed:"a Go duration above 0 and at most 10m, such as 1m"`
+
 	PortalTimeout time.Duration `env:"CSTPROXY_PORTAL_TIMEOUT" envDefault:"10s" usage:"deadline of one attempt at Portal" allowed:"a Go duration above 0 and at most 1m, such as 10s"`
 	MintRate      Rate          `env:"CSTPROXY_MINT_RATE" envDefault:"200/m" usage:"how often the whole fleet may mint" allowed:"a rate such as 200/m (/s, /m or /h, up to 100000), or 0 for no limit"`
 	ProbeRate     Rate          `env:"CSTPROXY_PROBE_RATE" envDefault:"200/m" usage:"how often the whole fleet may probe" allowed:"a rate such as 200/m (/s, /m or /h, up to 100000), or 0 for no limit"`

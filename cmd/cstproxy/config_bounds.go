@@ -7,8 +7,12 @@ import (
 	"time"
 )
 
-// maxPortalTimeout is past what any caller waits for a token.
-const maxPortalTimeout = time.Minute
+const (
+	// maxPortalTimeout is past what any caller waits for a token.
+	maxPortalTimeout = time.Minute
+	// maxPassthroughTimeout is past what any caller waits for an answer of Portal's.
+	maxPassthroughTimeout = 10 * time.Minute
+)
 
 // maxDrainDelay is past what any router of traffic takes to hear of readiness.
 const maxDrainDelay = 5 * time.Minute
@@ -38,6 +42,7 @@ func bounds() []bound {
 		of("CSTPROXY_SAFETY_MARGIN", func(c Config) bool { return c.SafetyMargin >= 0 }),
 		of("CSTPROXY_MIN_TTL", func(c Config) bool { return c.MinTTL >= 0 }),
 		of("CSTPROXY_PORTAL_TIMEOUT", func(c Config) bool { return c.PortalTimeout > 0 && c.PortalTimeout <= maxPortalTimeout }),
+		of("CSTPROXY_PASSTHROUGH_TIMEOUT", func(c Config) bool { return c.PassthroughTimeout > 0 && c.PassthroughTimeout <= maxPassthroughTimeout }),
 		of("CSTPROXY_KEY_PREFIX", func(c Config) bool { return keyPrefixes.MatchString(c.KeyPrefix) }),
 		of("CSTPROXY_MEMORY_TTL", func(c Config) bool { return c.MemoryTTL >= 0 }),
 		of("CSTPROXY_MEMORY_ENTRIES", func(c Config) bool { return c.MemoryEntries >= 1 }),

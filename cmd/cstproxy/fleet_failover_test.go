@@ -15,7 +15,6 @@ import (
 const heartbeats = "cstproxy:{fleet}:replicas"
 
 func TestFleetSurvivesAFailover(t *testing.T) {
-	t.Parallel()
 	for name, tt := range map[string]struct {
 		fail, comeBack func(primary *redistest.Server)
 	}{
@@ -85,7 +84,6 @@ func (f *fleet) awaitHeartbeats(server *redistest.Server, since time.Time) {
 // TestFleetSurvivesTheDeathOfClusterPrimaries kills one after the other: one that the replicas do not look at when they
 // look whether Redis is well, and the one that they do.
 func TestFleetSurvivesTheDeathOfClusterPrimaries(t *testing.T) {
-	t.Parallel()
 	cluster := redistest.StartCluster(t)
 	f := startFleet(t, 2, portaltest.Options{}, unlimited("REDIS_URL="+cluster.URL(), "CSTPROXY_MEMORY_TTL=0")...)
 	clients := clientIDs("warm", 60)

@@ -78,7 +78,6 @@ func TestFleetServesNoDeadTokenAfterAPartition(t *testing.T) {
 }
 
 func TestFleetServesFastWhileRedisIsSlow(t *testing.T) {
-	t.Parallel()
 	link := startLink(t, redistest.Start(t))
 	f := startFleet(t, 1, portaltest.Options{}, onLink(link), "CSTPROXY_MEMORY_TTL=0")
 	clients := clientIDs("warm", 20)
@@ -99,7 +98,6 @@ func TestFleetServesFastWhileRedisIsSlow(t *testing.T) {
 // TestFleetServesFastWhileALinkIsSilent has one replica's connections to Redis stay open and pass nothing on, as those
 // through a firewall that forgot them.
 func TestFleetServesFastWhileALinkIsSilent(t *testing.T) {
-	t.Parallel()
 	for name, memory := range memories() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -128,7 +126,6 @@ func TestFleetServesFastWhileALinkIsSilent(t *testing.T) {
 }
 
 func TestFleetServesFastWhileALinkIsCutAgainAndAgain(t *testing.T) {
-	t.Parallel()
 	for name, memory := range memories() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

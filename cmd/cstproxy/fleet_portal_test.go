@@ -132,7 +132,6 @@ func (f *fleet) expectRefused(clients []string, code string) {
 }
 
 func TestFleetRidesOutASlowPortal(t *testing.T) {
-	t.Parallel()
 	f := startTroubled(t, redistest.Start(t), "slow")
 	warm := clientIDs("warm", 10)
 	f.warm(warm)

@@ -29,7 +29,8 @@ func breaks(file string) bool {
 
 // TestMain makes the test binary be cstproxy where it is called by that name, so that tests can run it as a process.
 func TestMain(m *testing.M) {
-	// Most tests here wait for other processes, so that more of them run at once than there are processors.
+	// Most tests here wait for other processes, so that more of them run at once than there are processors. Those that
+	// measure how long something takes are not parallel to any.
 	if err := flag.Set("test.parallel", "6"); err != nil {
 		panic(err)
 	}

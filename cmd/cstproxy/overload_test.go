@@ -124,7 +124,6 @@ func (c *child) quickHits() (quick, all float64) {
 // TestTenTimesTheLoadCostsNoHit has ten times as many come for mints, refreshes and registrations as Portal has time for,
 // and compares the tokens served from the cache meanwhile with those served before, in the same run.
 func TestTenTimesTheLoadCostsNoHit(t *testing.T) {
-	t.Parallel()
 	const (
 		atPortal = 24
 		latency  = 200 * time.Millisecond
@@ -236,7 +235,6 @@ func TestRequestsBeyondTheMostAreTurnedAway(t *testing.T) {
 
 // TestAStampedeIsLetInWhole is what one replica of three gets of 4,500 callers of 15 clients, with nothing set.
 func TestAStampedeIsLetInWhole(t *testing.T) {
-	t.Parallel()
 	portal, environ := simulated(t, portaltest.Options{AnyClient: true})
 	c := serve(t, environ...)
 	c.client.Transport.(*http.Transport).MaxIdleConnsPerHost = 1500

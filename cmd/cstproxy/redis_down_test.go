@@ -22,7 +22,6 @@ func seesRedis(c *child, up float64) {
 }
 
 func TestAHungRedisCostsAWarmClientAtMostAMoment(t *testing.T) {
-	t.Parallel()
 	const most = 250 * time.Millisecond
 	portal, environ := simulated(t, portaltest.Options{AnyClient: true})
 	redis := redistest.Start(t)

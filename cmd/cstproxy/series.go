@@ -16,7 +16,7 @@ import (
 func newMetrics(trace func(context.Context) string) *metrics.Metrics {
 	return metrics.New(metrics.Parts{
 		Version: build().Version, Revision: build().Revision, Codes: proxy.Codes(), Answers: answers(), Sheds: proxy.Sheds(),
-		Ports: portNames(), SealOperations: cache.SealOperations(), Drops: spans.Drops(), Trace: trace,
+		Ports: portNames(), SealOperations: cache.SealOperations(), Drops: spans.Drops(), Passes: passes(), Trace: trace,
 	})
 }
 

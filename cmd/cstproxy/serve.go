@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -101,11 +100,7 @@ func (a *application) traces() string {
 
 // hostOf returns the host of a URL that was checked, with its port.
 func hostOf(u baseURL) string {
-	parsed, err := url.Parse(string(u))
-	if err != nil {
-		return ""
-	}
-	return parsed.Host
+	return u.parsed().Host
 }
 
 // whoMayAsk is what an operator must not be wrong about.

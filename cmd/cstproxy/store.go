@@ -20,7 +20,10 @@ type store struct {
 	tokens   session.Store
 	leases   session.Leaser
 	registry session.Registry
-	budget   *cache.Budget
+	// index tells clients by their tokens; nil where nobody asks. lost says that the fleet's may be lost.
+	index  session.Index
+	lost   func()
+	budget *cache.Budget
 	// replicas is how many share the store, as last known.
 	replicas func() int
 	// breaker is the state of what leaves Redis alone that fails; nil where there is none.
@@ -69,12 +72,13 @@ func openMemory(config Config, m *metrics.Metrics, parts cache.ClockParts) store
 	memory := cache.NewMemory(cache.MemoryParts{
 		Entries: config.MemoryEntries, Lifetime: lifetime(config), Late: flightDeadline(config), Now: clock.Now,
 	})
-	return store{
-		kind: "memory", tokens: m.Store(metrics.TierMemory, memory), leases: memory, registry: memory,
+	s := store{
+		kind: "memory", tokens: m.Store(metrics.TierMemory, memory), leases: memory, registry: memory, lost: func() {},
 		budget:   cache.NewBudget(cache.BudgetParts{Limits: limits(config), Log: parts.Log}),
 		replicas: func() int { return 1 },
 		now:      clock.Now, sent: clock.Sent, ping: memory.Ping, look: func(context.Context) {}, run: func(context.Context) {}, close: memory.Close,
 	}
+	return s.indexed(config, nil)
 }
 
 func openRedis(config Config, parts redisParts) store {
@@ -93,24 +97,39 @@ func openRedis(config Config, parts redisParts) store {
 		Entries: config.MemoryEntries, TTL: config.MemoryTTL, Now: clock.Now, Sent: clock.Sent, Meter: m,
 	})
 	changes.Lost, changes.Changed, seal.Changed = tier.Doubt, tier.Drop, tier.Lost
-	well := make(chan struct{}, 1)
+	well, lost := make(chan struct{}, 1), func() {}
 	monitor := cache.NewMonitor(cache.MonitorParts{
 		Client: client, Prefix: config.KeyPrefix, Name: rand.Text(), Log: log, Clock: clock,
-		Heard: heard(m, well), Lost: func() { shared.Disagree(); tier.Lost() },
+		Heard: heard(m, well), Lost: func() { shared.Disagree(); tier.Lost(); lost() },
 	})
 	budget := cache.NewBudget(cache.BudgetParts{
 		Client: client, Prefix: config.KeyPrefix, Replicas: monitor.Replicas, Limits: limits(config), Log: log,
 	})
 	agree := func(ctx context.Context) { agreeOnNames(ctx, shared, log) }
-	return store{
-		kind: "redis " + string(parts.access.Kind()), tokens: tier, leases: shared, registry: shared, budget: budget, seal: seal, log: log,
+	s := store{
+		kind: "redis " + string(parts.access.Kind()), tokens: tier, leases: shared, registry: shared, budget: budget, seal: seal, log: log, lost: func() {},
 		replicas: monitor.Replicas, breaker: breaker.State,
 		now: clock.Now, sent: clock.Sent, ping: shared.Ping,
 		look: func(ctx context.Context) { _ = monitor.Look(ctx); agree(ctx) },
 		run: together(monitor.Run, func(ctx context.Context) { settle(ctx, well, agree, budget.Tell, tier.Settle) },
 			func(ctx context.Context) { changes.Run(ctx, client, config.KeyPrefix) }),
 		close: func() error { return closeRedis(tier, shared) },
+	}.indexed(config, shared)
+	lost = s.lost
+	return s
+}
+
+// indexed has tokens tell whose they are, where requests may come with a token alone; shared is nil where there is no fleet.
+func (s store) indexed(config Config, shared *cache.Redis) store {
+	if !config.Passthrough.withTokens() {
+		return s
 	}
+	index := cache.NewIndex(cache.IndexParts{Store: s.tokens, Shared: shared, Lifetime: lifetime(config), Entries: config.MemoryEntries})
+	run, shut := s.run, s.close
+	s.tokens, s.index, s.lost = index, index, index.Lost
+	s.run = together(run, index.Run)
+	s.close = func() error { index.Close(); return shut() }
+	return s
 }
 
 // agreeOnNames is tried again each time that Redis is well.

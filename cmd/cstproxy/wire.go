@@ -68,18 +68,19 @@ func wire(config Config, around surroundings) (*application, error) {
 	a.health = &proxy.Health{Checks: []proxy.Check{{
 		Name: "store", Probe: a.store.ping, Optional: config.RedisDown == redisDownMint,
 	}}}
-	a.answer(around.demo)
+	a.answer(key, around.demo)
 	return a, nil
 }
 
 // answer makes what the two ports answer.
-func (a *application) answer(demo proxy.Demo) {
+func (a *application) answer(key *portalKey, demo proxy.Demo) {
 	parts := proxy.Parts{
 		Callers: a.callers, Broker: a.broker, Lifetime: lifetime(a.config), Meter: a.metrics, Now: a.store.now, Log: a.log,
 		MaxInFlight: a.config.MaxInFlight, Audit: a.auditor(), Trace: traceOf(a.config), Version: build().Version,
+		Passthrough: a.passthrough(key),
 	}
 	a.data = a.spans.Requests(proxy.New(parts))
-	parts.Callers = caller.NewPage()
+	parts.Callers, parts.Passthrough = caller.NewPage(), nil
 	a.admin = proxy.NewAdmin(proxy.AdminParts{
 		Health: a.health, Metrics: a.metrics.Handler(), Lifeline: proxy.NewLifeline(parts), Version: build(), Demo: demo,
 	})
@@ -97,6 +98,7 @@ func (a *application) newBroker(guard *portal.Guard) *session.Broker {
 		Now:       a.store.now,
 		Sent:      a.store.sent,
 		Log:       a.log,
+		Index:     a.store.index,
 		Replaced:  a.metrics.Replaced,
 	})
 }

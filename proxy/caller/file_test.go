@@ -51,7 +51,7 @@ func TestCallersFileWithAMistakeIsRefusedInWords(t *testing.T) {
 		"a name twice":                 {"callers: [" + good + "}, {name: backend, keys: [" + other + "], routes: [token], clients: [a]}]", "callers[1] (backend): name: another caller has it"},
 		"no credential":                {"callers: [{name: a, routes: [token], clients: [a]}]", "callers[0] (a): want at least one of keys, certificates, subjects, uids"},
 		"no credential, but its list":  {"callers: [{name: a, keys: [], routes: [token], clients: [a]}]", "want at least one of keys"},
-		"no routes":                    {"callers: [{name: a, keys: [" + line + "], clients: [a]}]", "callers[0] (a): routes: want at least one of token, forget, activity, inspect, register, *"},
+		"no routes":                    {"callers: [{name: a, keys: [" + line + "], clients: [a]}]", "callers[0] (a): routes: want at least one of token, forget, activity, inspect, register, client, enclave, custodian, *"},
 		"an empty list of routes":      {"callers: [{name: a, keys: [" + line + "], routes: [], clients: [a]}]", "routes: want at least one"},
 		"an unknown route":             {"callers: [{name: a, keys: [" + line + "], routes: [token, mint], clients: [a]}]", "routes[1]: want one of token, forget"},
 		"a route in capitals":          {"callers: [{name: a, keys: [" + line + "], routes: [Token], clients: [a]}]", "routes[0]: want one of"},

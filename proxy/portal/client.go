@@ -80,7 +80,7 @@ type Client struct {
 
 // New returns a Client made of parts.
 func New(parts Parts) *Client {
-	c := &Client{parts: parts, transport: newTransport(parts.Proxy)}
+	c := &Client{parts: parts, transport: NewTransport(parts.Proxy)}
 	c.sends = c.transport
 	if parts.Wrap != nil {
 		c.sends = parts.Wrap(c.transport)

@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-func newTransport(proxy func(*http.Request) (*url.URL, error)) *http.Transport {
+// NewTransport returns what requests to Portal go over; proxy returns the proxy for one, nil for none, and may be nil.
+func NewTransport(proxy func(*http.Request) (*url.URL, error)) *http.Transport {
 	return &http.Transport{
 		Proxy:               proxy,
 		DialContext:         (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext,

@@ -82,7 +82,7 @@ const (
 	StoreDownFail StoreDown = "fail" // ErrStoreUnavailable
 )
 
-// Parts is what a Broker is made of. Every field is required but the Limits and Replaced.
+// Parts is what a Broker is made of. Every field is required but the Limits, Index and Replaced.
 type Parts struct {
 	Store     Store
 	Leaser    Leaser
@@ -97,6 +97,8 @@ type Parts struct {
 	// differ where the clock that a fleet goes by is in doubt.
 	Now, Sent func() time.Time
 	Log       *slog.Logger
+	// Index finds clients by their tokens; nil finds none.
+	Index Index
 	// Replaced is told how long ago a token was minted when another that was minted takes its place, live or not. It may
 	// be nil.
 	Replaced func(age time.Duration)
@@ -112,6 +114,8 @@ type Broker struct {
 	flying, waiting *room
 	calm            calm
 	adrift          adrift
+	uses            *uses
+	quarrels        quarrels
 }
 
 // NewBroker returns a Broker made of parts.
@@ -124,6 +128,7 @@ func NewBroker(parts Parts) *Broker {
 		registrations: newFlights[Registration, Grant](parts.Log, flying, WorkRegister),
 		flying:        flying,
 		waiting:       newRoom(parts.Limits.Waiting),
+		uses:          newUses(parts.Limits.Flights),
 	}
 }
 
@@ -137,6 +142,7 @@ func (b *Broker) Close(ctx context.Context) {
 	b.mints.close(ctx)
 	b.refreshes.close(ctx)
 	b.registrations.close(ctx)
+	b.uses.close()
 }
 
 // Ask is what a caller wants: a token for Client that meets Need.

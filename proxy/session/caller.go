@@ -15,14 +15,22 @@ const (
 	RouteActivity Route = "activity"
 	RouteInspect  Route = "inspect"
 	RouteRegister Route = "register"
+
+	// The families of Portal's routes that may be passed through.
+	RouteClient    Route = "client"
+	RouteEnclave   Route = "enclave"
+	RouteCustodian Route = "custodian"
 )
 
 // Everything allows, in the place of a route, every route, and in the place of a beginning, every client.
 const Everything = "*"
 
+// Families lists the routes that are families of Portal's.
+func Families() []Route { return []Route{RouteClient, RouteEnclave, RouteCustodian} }
+
 // Routes lists every route.
 func Routes() []Route {
-	return []Route{RouteToken, RouteForget, RouteActivity, RouteInspect, RouteRegister}
+	return append([]Route{RouteToken, RouteForget, RouteActivity, RouteInspect, RouteRegister}, Families()...)
 }
 
 // Caller is who asks, and what they may. The zero Caller may nothing.

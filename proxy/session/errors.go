@@ -33,8 +33,12 @@ var (
 	ErrPortalUnauthorized = errors.New("the Portal API refuses the Portal API Key")
 	// ErrPortalBadResponse: Portal's answer can't be used, so nothing of it was.
 	ErrPortalBadResponse = errors.New("the Portal API gave an answer that can't be used")
-	// ErrTokenRejected: Portal refuses the Client Session Token of a probe. It never reaches a caller.
+	// ErrTokenRejected: Portal refuses the Client Session Token, of a probe or of a request passed through, which was not
+	// carried out. May be retried: there will be another token.
 	ErrTokenRejected = errors.New("the Portal API refuses the Client Session Token")
+
+	// ErrTokenUnknown: a request came with a token of its own that is not kept for any client.
+	ErrTokenUnknown = errors.New("the token is none that is known here")
 
 	// ErrRegistrationBusy: another registration with the same key is under way. May be retried.
 	ErrRegistrationBusy = errors.New("another registration with this Idempotency-Key is under way")

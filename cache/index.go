@@ -1,0 +1,187 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/cstproxy/cstproxy/proxy/session"
+)
+
+// mostDue bounds the tokens that wait to be noted. What is left out is noted when it is seen again.
+const mostDue = 1024
+
+// IndexParts is what an [Index] is made of. Every field is required but Shared.
+type IndexParts struct {
+	Store session.Store
+	// Shared keeps the index for the fleet; nil keeps it in this process.
+	Shared   *Redis
+	Lifetime session.Lifetime
+	// Entries bounds what is remembered here; the least used go first.
+	Entries int
+}
+
+// Index is a store that notes whose each token is that it keeps, so that a token alone tells its client. It is a
+// [session.Index]. What it says is a hint: the client may have another token by now. What was lost of it, or could not be
+// noted, is noted when the token is seen again.
+type Index struct {
+	session.Store
+	parts IndexParts
+	// owners are those of tokens that this replica saw lately.
+	owners *otter.Cache[session.TokenID, owner]
+	due    chan session.Token
+}
+
+// owner is a token's client. shared: the fleet was told.
+type owner struct {
+	client session.ClientID
+	shared bool
+}
+
+// NewIndex returns an empty Index.
+func NewIndex(parts IndexParts) *Index {
+	lasts := keptAtMost(parts.Lifetime)
+	if parts.Shared != nil {
+		lasts = parts.Lifetime.IdleTTL / 24 // then it is noted anew: it may be lost there, or sealed with a key that is gone
+	}
+	return &Index{
+		Store: parts.Store, parts: parts, due: make(chan session.Token, mostDue),
+		owners: otter.Must(&otter.Options[session.TokenID, owner]{
+			MaximumSize: parts.Entries, ExpiryCalculator: otter.ExpiryWriting[session.TokenID, owner](lasts),
+		}),
+	}
+}
+
+// Close ends the goroutines.
+func (i *Index) Close() { i.owners.StopAllGoroutines() }
+
+// Run notes what was seen, behind the back of who asked for it, until ctx ends.
+func (i *Index) Run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case token := <-i.due:
+			if known, ok := i.owners.GetIfPresent(token.ID); !ok || !known.shared {
+				_ = i.note(ctx, token) // it is tried again when it is seen again
+			}
+		}
+	}
+}
+
+// Lost says that the fleet's index may be lost: everything is noted anew when it is seen.
+func (i *Index) Lost() { i.owners.InvalidateAll() }
+
+// Client implements [session.Index].
+func (i *Index) Client(ctx context.Context, id session.TokenID) (session.ClientID, error) {
+	if known, ok := i.owners.GetIfPresent(id); ok {
+		return known.client, nil
+	}
+	if i.parts.Shared == nil {
+		return "", nil
+	}
+	client, err := i.parts.Shared.whose(ctx, id)
+	if err == nil && client != "" {
+		i.owners.Set(id, owner{client, true})
+	}
+	return client, err
+}
+
+// Load implements [session.Store].
+func (i *Index) Load(ctx context.Context, client session.ClientID) (session.Token, error) {
+	token, err := i.Store.Load(ctx, client)
+	i.see(token)
+	return token, err
+}
+
+// Look implements [session.Store].
+func (i *Index) Look(ctx context.Context, client session.ClientID) (session.Token, error) {
+	token, err := i.Store.Look(ctx, client)
+	i.see(token)
+	return token, err
+}
+
+// Commit implements [session.Store]. A token can be found before it is handed out, if the fleet can be told.
+func (i *Index) Commit(ctx context.Context, token session.Token, seen uint64) (session.Token, error) {
+	kept, err := i.Store.Commit(ctx, token, seen)
+	if !kept.IsZero() && err == nil {
+		if noted := i.note(ctx, kept); noted == nil {
+			return kept, nil
+		}
+	}
+	i.see(kept)
+	return kept, err
+}
+
+// see notes a token that was not noted yet, without waiting for that.
+func (i *Index) see(token session.Token) {
+	if token.IsZero() {
+		return
+	}
+	known, ok := i.owners.GetIfPresent(token.ID)
+	if ok && known.shared {
+		return
+	}
+	if !ok {
+		i.owners.Set(token.ID, owner{token.Client, i.parts.Shared == nil})
+	}
+	if i.parts.Shared == nil {
+		return
+	}
+	select {
+	case i.due <- token:
+	default:
+	}
+}
+
+func (i *Index) note(ctx context.Context, token session.Token) error {
+	if i.parts.Shared != nil {
+		if err := i.parts.Shared.noteOwner(ctx, token); err != nil {
+			return err
+		}
+	}
+	i.owners.Set(token.ID, owner{token.Client, true})
+	return nil
+}
+
+// keptAtMost is for how long a token may be kept from when it is seen.
+func keptAtMost(l session.Lifetime) time.Duration { return l.RefreshWindow + l.IdleTTL }
+
+// noteOwner notes for the fleet whose the token is. Whose it is lies there sealed.
+func (r *Redis) noteOwner(ctx context.Context, token session.Token) error {
+	ctx, cancel := context.WithTimeout(ctx, opTimeout)
+	defer cancel()
+	letter, err := r.parts.Seal.letter(token.Client)
+	if err == nil {
+		err = r.parts.Client.Set(ctx, r.ownerKey(token.ID), letter, keptAtMost(r.parts.Lifetime)).Err()
+	}
+	if err != nil {
+		return fmt.Errorf("note whose a token is: %w", err)
+	}
+	return nil
+}
+
+// whose returns the client that was noted, or "".
+func (r *Redis) whose(ctx context.Context, id session.TokenID) (session.ClientID, error) {
+	ctx, cancel := context.WithTimeout(ctx, opTimeout)
+	defer cancel()
+	letter, err := r.parts.Client.Get(ctx, r.ownerKey(id)).Result()
+	switch {
+	case errors.Is(err, redis.Nil), redis.HasErrorPrefix(err, "WRONGTYPE"):
+		return "", nil
+	case err != nil:
+		return "", fmt.Errorf("find whose a token is: %w", err)
+	}
+	client, err := r.parts.Seal.address(letter)
+	if err != nil {
+		r.parts.Unreadable()
+		return "", nil //nolint:nilerr // it is counted, and is as good as none
+	}
+	return client, nil
+}
+
+func (r *Redis) ownerKey(id session.TokenID) string { return r.parts.Prefix + ":owner:" + id.String() }

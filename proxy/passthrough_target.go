@@ -1,0 +1,182 @@
+package proxy
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/cstproxy/cstproxy/proxy/session"
+)
+
+// Where Portal's families lie here. Below a beginning lies everything that begins with it and a slash; exactly there,
+// what a beginning without a slash at its end says.
+const enclaveHere = "/enclave"
+
+// familyPaths :: family -> the beginnings of its paths (Portal's documentation of its Client, Enclave MPC and Custodian API)
+var familyPaths = map[session.Route][]string{
+	session.RouteClient: {
+		"/api/v1/clients/me", "/api/v2/clients/me", "/api/v3/clients/me", "/api/v1/swaps/", "/api/v3/swaps/",
+		"/api/v1/analytics/", "/api/v1/config/", "/rpc/v1/",
+	},
+	session.RouteEnclave:   {enclaveHere + "/v1/"},
+	session.RouteCustodian: {"/api/v1/custodians", "/api/v3/custodians", "/api/clients"},
+}
+
+// custodianCall is one call to the Custodian API that is passed on; {} stands for a client's id. One who calls it without
+// naming a client must be allowed every client.
+type custodianCall struct{ method, path string }
+
+// custodianCalls are all: what makes sessions, or shows a key of Portal's, is not among them.
+var custodianCalls = []custodianCall{
+	{http.MethodGet, portalV1}, {http.MethodGet, portalV1 + "/{}"}, {http.MethodGet, portalV1 + "/{}/web-otp"},
+	{http.MethodGet, portalV3}, {http.MethodGet, portalV3 + "/{}"},
+	{http.MethodPatch, portalV3 + "/{}/enable-eject"}, {http.MethodPatch, portalV3 + "/{}/prepare-eject"},
+	{http.MethodPost, "/api/clients"},
+}
+
+// familyOf returns the family in whose part of the paths a request's target is; "" for none. The target is as it came on the
+// wire: what only looks like one of these once it is decoded, or cleaned, is none.
+func familyOf(target string) session.Route {
+	path, _, _ := strings.Cut(target, "?")
+	for family, beginnings := range familyPaths {
+		if slices.ContainsFunc(beginnings, func(beginning string) bool { return isBelow(path, beginning) }) {
+			return family
+		}
+	}
+	return ""
+}
+
+func isBelow(path, beginning string) bool {
+	rest, ok := strings.CutPrefix(path, beginning)
+	return ok && (rest == "" || rest[0] == '/' || strings.HasSuffix(beginning, "/"))
+}
+
+// checkTarget returns what is wrong with a target that could mean another place to who reads it next: RFC 3986 knows it, but
+// Portal needs none of it.
+func checkTarget(target string) error {
+	path, query, _ := strings.Cut(target, "?")
+	for i := range len(target) {
+		if c := target[i]; c <= ' ' || c >= 0x7f || strings.IndexByte(`#\;"<>^`+"`{|}", c) >= 0 && i < len(path) || c == '#' {
+			return fmt.Errorf("%w: byte %d of the target must be percent-encoded, or not be there", session.ErrInvalidRequest, i+1)
+		}
+	}
+	if err := checkEscapes(path); err != nil {
+		return err
+	}
+	_ = query // Portal's own affair, as long as it stays one
+	for _, segment := range strings.Split(path[1:], "/") {
+		if segment == "." || segment == ".." || segment == "" {
+			return fmt.Errorf("%w: the path has an empty segment, or one of dots", session.ErrInvalidRequest)
+		}
+	}
+	return nil
+}
+
+// checkEscapes wants percent-encoding that decodes to what no server takes apart a path at, or decodes again.
+func checkEscapes(path string) error {
+	for rest := path; ; {
+		_, after, found := strings.Cut(rest, "%")
+		if !found {
+			return nil
+		}
+		c, ok := unhex(after)
+		if !ok || c <= ' ' || c >= 0x7f || strings.IndexByte(`%./\;?#`, c) >= 0 {
+			return fmt.Errorf("%w: the path has a percent-encoding that is not passed on", session.ErrInvalidRequest)
+		}
+		rest = after[2:]
+	}
+}
+
+func unhex(text string) (c byte, ok bool) {
+	if len(text) < 2 {
+		return 0, false
+	}
+	for _, digit := range []byte(text[:2]) {
+		switch {
+		case digit >= '0' && digit <= '9':
+			c = c<<4 | (digit - '0')
+		case digit|0x20 >= 'a' && digit|0x20 <= 'f':
+			c = c<<4 | (digit | 0x20 - 'a' + 10)
+		default:
+			return 0, false
+		}
+	}
+	return c, true
+}
+
+// checkMethod returns what is wrong with a method that the family does not take.
+func checkMethod(family session.Route, method string) error {
+	switch method {
+	case http.MethodPost:
+		return nil
+	case http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPatch, http.MethodDelete:
+		if family != session.RouteEnclave {
+			return nil
+		}
+	}
+	return errMethodNotAllowed
+}
+
+// custodianClient returns the client that a call to the Custodian API names, "" if it names none. [session.ErrCallerForbidden]:
+// it is none of those that are passed on.
+func custodianClient(method, path string) (session.ClientID, error) {
+	for _, call := range custodianCalls {
+		if call.method != method {
+			continue
+		}
+		before, after, named := strings.Cut(call.path, "{}")
+		if !named {
+			if path == call.path {
+				return "", nil
+			}
+			continue
+		}
+		middle, ok := strings.CutPrefix(path, before)
+		middle, fits := strings.CutSuffix(middle, after)
+		if !ok || !fits {
+			continue
+		}
+		if client, err := session.ParseClientID(middle); err == nil {
+			return client, nil
+		}
+	}
+	return "", fmt.Errorf("%w: this call to the Custodian API is not passed on", session.ErrCallerForbidden)
+}
+
+// own are the headers that a request to be passed on must not name in its Connection header: they would be gone before
+// anybody looks at them.
+var own = []string{
+	"authorization", "content-encoding", "content-length", "content-type", "cookie", "host", "transfer-encoding", "x-portal-client-id",
+}
+
+// checkHeader returns what is wrong with a header that one server reads in one way and the next in another.
+func checkHeader(header http.Header) error {
+	for name, values := range header {
+		if strings.Contains(name, "_") {
+			return fmt.Errorf("%w: a header's name has an underscore, which some servers take for a dash", session.ErrInvalidRequest)
+		}
+		if len(values) > 1 && (name == headerClient || name == headerAuthorization || name == "Content-Length") {
+			return fmt.Errorf("%w: the header %s is there %d times", session.ErrInvalidRequest, name, len(values))
+		}
+	}
+	for _, named := range tokens(header["Connection"]) {
+		if slices.Contains(own, named) {
+			return fmt.Errorf("%w: the Connection header names %s", session.ErrInvalidRequest, named)
+		}
+	}
+	if header["Upgrade"] != nil || slices.Contains(tokens(header["Connection"]), "upgrade") {
+		return errUpgrade
+	}
+	return nil
+}
+
+// tokens returns the members of a list header, in lower case.
+func tokens(values []string) (all []string) {
+	for _, value := range values {
+		for member := range strings.SplitSeq(value, ",") {
+			all = append(all, strings.ToLower(strings.TrimSpace(member)))
+		}
+	}
+	return all
+}

@@ -1,0 +1,192 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log" //nolint:depguard // what net/http wants for what is said elsewhere
+	"net"
+	"net/http"
+	"slices"
+
+	"github.com/cstproxy/cstproxy/proxy/session"
+)
+
+// RoundTrip implements [http.RoundTripper]: it sends the request with its credential, and learns from the answer what there
+// is to learn of that.
+func (p *passing) RoundTrip(out *http.Request) (*http.Response, error) {
+	if p.mode == ModeKey {
+		return p.sendWithKey(out)
+	}
+	body, err := p.bodyOf(out)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := p.sendWithToken(out, body())
+	if err != nil || answer.StatusCode != http.StatusUnauthorized || p.mode == ModeObserve {
+		return answer, err
+	}
+	discard(answer)
+	if !p.whole || !slices.Contains(p.server.parts.Passthrough.Repeats, p.family) {
+		p.server.parts.Broker.Refused(out.Context(), p.token)
+		return nil, session.ErrTokenRejected
+	}
+	grant, err := p.server.parts.Broker.Replace(p.context(out.Context()), p.token)
+	if err != nil {
+		return nil, err
+	}
+	p.token, p.repeated = grant.Token, true
+	answer, err = p.sendWithToken(out, body())
+	if err == nil && answer.StatusCode == http.StatusUnauthorized {
+		discard(answer)
+		return nil, session.ErrTokenRejected // a new token as well: it is not for want of one
+	}
+	return answer, err
+}
+
+// context returns out's, which knows who asks.
+func (p *passing) context(ctx context.Context) context.Context {
+	if p.server.parts.Audit == nil {
+		return ctx
+	}
+	return context.WithValue(ctx, asking{}, asker{callerName(p.c), requestID(p.c)})
+}
+
+// bodyOf returns what gives the body, as often as it is sent.
+func (p *passing) bodyOf(out *http.Request) (body func() io.ReadCloser, err error) {
+	if out.Body == nil || out.Body == http.NoBody {
+		return func() io.ReadCloser { return http.NoBody }, nil
+	}
+	if !p.whole {
+		return func() io.ReadCloser { return out.Body }, nil
+	}
+	text, err := io.ReadAll(out.Body)
+	if err != nil {
+		return nil, err
+	}
+	return func() io.ReadCloser { return io.NopCloser(bytes.NewReader(text)) }, nil
+}
+
+// sendWithToken sends the request with the token. A 2xx is a sign of its life, from when the request left. A 401 says that
+// it is dead: who came with it is told, and exactly it is forgotten.
+func (p *passing) sendWithToken(out *http.Request, body io.ReadCloser) (*http.Response, error) {
+	broker, request := p.server.parts.Broker, out.Clone(out.Context())
+	request.Body = body
+	if p.mode == ModeInject {
+		request.Header.Set(headerAuthorization, "Bearer "+p.token.Secret.Reveal())
+	}
+	sent := broker.Sent()
+	answer, err := p.send(request)
+	switch {
+	case err != nil:
+		return nil, err
+	case answer.StatusCode >= 200 && answer.StatusCode <= 299:
+		broker.Used(out.Context(), p.token, sent)
+	case answer.StatusCode == http.StatusUnauthorized && p.mode == ModeObserve:
+		broker.Refused(out.Context(), p.token)
+	}
+	return answer, nil
+}
+
+// sendWithKey sends the request with the Portal API Key, within the fleet's budget.
+func (p *passing) sendWithKey(out *http.Request) (*http.Response, error) {
+	through := p.server.parts.Passthrough
+	if err := through.Budget.Wait(out.Context(), session.ClassMint, through.Timeout/4); err != nil {
+		return nil, err
+	}
+	request := out.Clone(out.Context())
+	request.Header.Set(headerAuthorization, "Bearer "+through.Key().Reveal())
+	answer, err := p.send(request)
+	if err == nil && answer.StatusCode == http.StatusTooManyRequests {
+		through.Budget.Pause(out.Context(), session.ClassMint, 0)
+	}
+	return answer, err
+}
+
+// send sends the request once.
+func (p *passing) send(request *http.Request) (*http.Response, error) {
+	if request.Method != http.MethodGet && request.Method != http.MethodHead {
+		// Without these net/http does not send it anew over another connection.
+		request.GetBody = nil
+		if request.Body == nil || request.Body == http.NoBody {
+			request.Body = io.NopCloser(bytes.NewReader(nil))
+		}
+	}
+	answer, err := p.server.parts.Passthrough.Transport.RoundTrip(request)
+	if err != nil {
+		return nil, p.broken(request.Context(), err)
+	}
+	return answer, nil
+}
+
+// broken translates a request that got no answer. Its text may hold a part of one, and is not shown.
+func (p *passing) broken(ctx context.Context, err error) error {
+	timeout, isNet := errors.AsType[net.Error](err)
+	_, tooLarge := errors.AsType[*http.MaxBytesError](err)
+	switch {
+	case tooLarge:
+		return session.ErrBodyTooLarge
+	case errors.Is(p.c.Request().Context().Err(), context.Canceled):
+		return context.Canceled
+	case ctx.Err() != nil, isNet && timeout.Timeout():
+		return session.ErrPortalTimeout
+	}
+	return session.ErrPortalUnavailable
+}
+
+// discard reads what is left of a short answer, so that its connection can serve again.
+func discard(answer *http.Response) {
+	_, _ = io.CopyN(io.Discard, answer.Body, maxBody)
+	_ = answer.Body.Close()
+}
+
+func silence() *log.Logger { return log.New(io.Discard, "", 0) }
+
+// Outcome is what became of a request to be passed on.
+type Outcome string
+
+// The outcomes. The first three are Portal's own answers.
+const (
+	OutcomeOK            Outcome = "ok"                 // below 400
+	OutcomeClientError   Outcome = "client_error"       // 4xx
+	OutcomeServerError   Outcome = "server_error"       // 5xx
+	OutcomeTokenRejected Outcome = "token_rejected"     // a 401, which could not be made good
+	OutcomeRefused       Outcome = "refused"            // by this proxy: the request may not be passed on
+	OutcomeUnavailable   Outcome = "portal_unavailable" // there was no answer, or none in time
+	OutcomeFailed        Outcome = "failed"             // by this proxy, for another reason
+	OutcomeGone          Outcome = "gone"               // the caller left
+)
+
+// Outcomes lists every Outcome.
+func Outcomes() []Outcome {
+	return []Outcome{
+		OutcomeOK, OutcomeClientError, OutcomeServerError, OutcomeTokenRejected, OutcomeRefused, OutcomeUnavailable, OutcomeFailed, OutcomeGone,
+	}
+}
+
+func (p *passing) outcome(err error) Outcome {
+	switch {
+	case err == nil:
+		return outcomeOf(p.c.Response().Status)
+	case errors.Is(err, context.Canceled):
+		return OutcomeGone
+	case errors.Is(err, session.ErrTokenRejected):
+		return OutcomeTokenRejected
+	case errors.Is(err, session.ErrPortalUnavailable), errors.Is(err, session.ErrPortalTimeout):
+		return OutcomeUnavailable
+	case explain(domestic(err)).status < http.StatusInternalServerError, errors.Is(err, errUpgrade):
+		return OutcomeRefused
+	}
+	return OutcomeFailed
+}
+
+func outcomeOf(status int) Outcome {
+	switch {
+	case status >= http.StatusInternalServerError:
+		return OutcomeServerError
+	case status >= http.StatusBadRequest:
+		return OutcomeClientError
+	}
+	return OutcomeOK
+}
