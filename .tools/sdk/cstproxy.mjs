@@ -79,7 +79,8 @@ export class Cstproxy {
     };
     try {
       const { found, close } = await run(["serve", ...lives], env, /"msg":"serving".*"listen":"([^"]+)","admin_listen":"([^"]+)"/);
-      return Object.assign(new Cstproxy(), { portal, address: found[1], admin: found[2], key: made.match(/cstp_\S+/)[0], stop: close });
+      const [key] = made.match(/cstp_\S+/);
+      return Object.assign(new Cstproxy(), { portal, address: found[1], admin: found[2], key, stop: close });
     } catch (error) {
       await portal.close();
       throw error;
