@@ -37,8 +37,8 @@
 //	GET    /_sim/behavior                  Behavior
 //	PUT    /_sim/behavior  {…}             replaces what is named, keeps the rest, answers like GET
 //
-// Faults are named by operation (register, mint, read, list, probe, enclave or
-// all); null clears:
+// Faults are named by operation (register, mint, read, list, probe, track,
+// enclave or all); null clears:
 //
 //	{"mintKillsOlder":true,"rateLimit":200,"retryAfter":"seconds"}
 //	{"faults":{"mint":{"kind":"status","status":503,"times":3},"probe":{"latency":"250ms"}}}

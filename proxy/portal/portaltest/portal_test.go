@@ -267,6 +267,23 @@ func TestEnclaveTakesLiveTokensAndSlidesThem(t *testing.T) {
 	}
 }
 
+func TestAnalyticsTakeLiveTokensAndSlideThem(t *testing.T) {
+	for _, path := range []string{"/api/v1/analytics/identify", "/api/v1/analytics/track"} {
+		t.Run(path, func(t *testing.T) {
+			portal, clock := newPortal(t, portaltest.Options{AnyClient: true})
+			cst := mint(t, portal, alice)
+			clock.Advance(time.Hour)
+			doc := object(t, post(portal, path, cst, `{}`), http.StatusOK)
+			if at, _ := portal.ActiveAt(cst); doc["success"] != true || !at.Equal(epoch.Add(time.Hour)) {
+				t.Errorf("%v, active at %s", doc, at)
+			}
+			if w := post(portal, path, "dead", `{}`); w.Code != http.StatusUnauthorized {
+				t.Errorf("a dead token: %d", w.Code)
+			}
+		})
+	}
+}
+
 func TestCustodianRoutesNeedThePortalAPIKey(t *testing.T) {
 	portal, _ := newPortal(t, portaltest.Options{APIKey: "the-key"})
 	portal.AddClient(alice)

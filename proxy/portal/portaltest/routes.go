@@ -19,6 +19,7 @@ const (
 	Read     Operation = "read"     // read one client with the Portal API Key
 	List     Operation = "list"     // read some clients, page by page
 	Probe    Operation = "probe"    // GET …/clients/me with a CST
+	Track    Operation = "track"    // what an SDK tells Portal's analytics, with a CST
 	Enclave  Operation = "enclave"  // any call to the Enclave MPC API
 	All      Operation = "all"
 )
@@ -29,6 +30,7 @@ var families = map[Operation]family{
 	Read:     custodianAPI,
 	List:     custodianAPI,
 	Probe:    clientsAPI,
+	Track:    clientsAPI,
 	Enclave:  enclaveAPI,
 }
 
@@ -61,6 +63,7 @@ func (p *Portal) newRoutes() *http.ServeMux {
 	handle(List, withKey((*Portal).list), "GET /api/v3/custodians/me/clients")
 	handle(Probe, withToken((*Portal).probe),
 		"GET /api/v1/clients/me", "GET /api/v2/clients/me", "GET /api/v3/clients/me")
+	handle(Track, withToken((*Portal).track), "POST /api/v1/analytics/identify", "POST /api/v1/analytics/track")
 	handle(Enclave, withToken((*Portal).execute),
 		"POST /v1/generate", "POST /v1/sign", "POST /v1/assets/send",
 		"POST /v1/backup", "POST /v1/recover", "POST /v1/raw/sign/{curve}")
@@ -211,6 +214,10 @@ func (p *Portal) probe(c call) answer {
 	d := describe(p.ledger.clients[c.clientID])
 	d.Wallets = []struct{}{}
 	return answer{status: http.StatusOK, body: d}
+}
+
+func (p *Portal) track(call) answer {
+	return answer{status: http.StatusOK, body: map[string]bool{"success": true}}
 }
 
 // execute stands for every Enclave call: what they answer is of no concern here.
