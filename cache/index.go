@@ -66,10 +66,15 @@ func (i *Index) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case token := <-i.due:
-			if known, ok := i.owners.GetIfPresent(token.ID); !ok || !known.shared {
-				_ = i.note(ctx, token) // it is tried again when it is seen again
-			}
+			i.catchUp(ctx, token)
 		}
+	}
+}
+
+// catchUp notes a token unless that was done meanwhile. If it fails, it is tried again when the token is seen again.
+func (i *Index) catchUp(ctx context.Context, token session.Token) {
+	if known, ok := i.owners.GetIfPresent(token.ID); !ok || !known.shared {
+		_ = i.note(ctx, token)
 	}
 }
 
@@ -179,7 +184,7 @@ func (r *Redis) whose(ctx context.Context, id session.TokenID) (session.ClientID
 	client, err := r.parts.Seal.address(letter)
 	if err != nil {
 		r.parts.Unreadable()
-		return "", nil //nolint:nilerr // it is counted, and is as good as none
+		return "", nil // it is counted, and is as good as none
 	}
 	return client, nil
 }

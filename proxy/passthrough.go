@@ -32,50 +32,6 @@ var (
 	errStranger = errors.New("the caller is not authenticated")
 )
 
-// Mode says whose credential goes with a request that is passed on.
-type Mode string
-
-// The modes.
-const (
-	ModeInject  Mode = "inject"  // the token of the client that a caller names
-	ModeObserve Mode = "observe" // the token that it came with
-	ModeKey     Mode = "key"     // the Portal API Key
-	ModeNone    Mode = "none"    // nobody's: it was refused before that was found out
-)
-
-// Pass is what requests are told apart by that are passed on, or were to be.
-type Pass struct {
-	Family  session.Route
-	Mode    Mode
-	Outcome Outcome
-}
-
-// Passes lists every Pass, for those who count by it.
-func Passes() (all []Pass) {
-	for _, family := range session.Families() {
-		modes := []Mode{ModeInject, ModeObserve, ModeNone}
-		if family == session.RouteCustodian {
-			modes = []Mode{ModeKey, ModeNone}
-		}
-		for _, mode := range modes {
-			for _, outcome := range Outcomes() {
-				all = append(all, Pass{family, mode, outcome})
-			}
-		}
-	}
-	return all
-}
-
-// Passed is a request that was passed on, or was to be.
-type Passed struct {
-	Pass
-	Took time.Duration
-	// Repeated: it was sent once more, with another token.
-	Repeated bool
-	// Trace is the id of the sampled trace that it is part of, "" for none.
-	Trace string
-}
-
 // Passthrough is what it takes to pass requests on to Portal. Every field is required.
 type Passthrough struct {
 	// Families are those that are passed on.
@@ -129,16 +85,21 @@ func (s *Server) divert(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		p := &passing{server: s, family: family, c: c}
 		c.Set(keyPassing, p)
-		began, err := time.Now(), errBroken // unless it says otherwise: an answer that breaks off is a panic
-		defer func() {
-			through.Done(Passed{
-				Pass: Pass{family, cmp.Or(p.mode, ModeNone), p.outcome(err)}, Took: time.Since(began), Repeated: p.repeated,
-				Trace: s.parts.Trace(r.Context()),
-			})
-		}()
-		err = p.pass()
-		return err
+		return p.account(time.Now())
 	}
+}
+
+// account passes the request on, and tells what became of it.
+func (p *passing) account(began time.Time) error {
+	err := errBroken // unless pass says otherwise: an answer that breaks off is a panic
+	defer func() {
+		p.server.parts.Passthrough.Done(Passed{
+			Pass: Pass{p.family, cmp.Or(p.mode, ModeNone), p.outcome(err)}, Took: time.Since(began), Repeated: p.repeated,
+			Trace: p.server.parts.Trace(p.c.Request().Context()),
+		})
+	}()
+	err = p.pass()
+	return err
 }
 
 // errBroken: an answer broke off after it had begun.

@@ -56,16 +56,13 @@ func (s *stripping) nested(open json.Delim, depth int) error {
 	if depth > mostNesting {
 		return errNotJSON
 	}
-	s.out.WriteByte(byte(open))
+	s.out.WriteString(open.String())
+	copyNext := s.member
+	if open == '[' {
+		copyNext = s.element
+	}
 	for first := true; s.decoder.More(); {
-		if open == '[' {
-			s.comma(&first)
-			if err := s.value(depth); err != nil {
-				return err
-			}
-			continue
-		}
-		if err := s.member(&first, depth); err != nil {
+		if err := copyNext(&first, depth); err != nil {
 			return err
 		}
 	}
@@ -75,6 +72,12 @@ func (s *stripping) nested(open json.Delim, depth int) error {
 	}
 	s.out.WriteString(end.(json.Delim).String()) //nolint:forcetypeassert,errcheck // what follows the last member
 	return nil
+}
+
+// element copies an element of an array.
+func (s *stripping) element(first *bool, depth int) error {
+	s.comma(first)
+	return s.value(depth)
 }
 
 // member copies a member of an object, unless it is a credential.

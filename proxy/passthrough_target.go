@@ -29,9 +29,12 @@ type custodianCall struct{ method, path string }
 
 // custodianCalls are all: what makes sessions, or shows a key of Portal's, is not among them.
 var custodianCalls = []custodianCall{
-	{http.MethodGet, portalV1}, {http.MethodGet, portalV1 + "/{}"}, {http.MethodGet, portalV1 + "/{}/web-otp"},
+	{http.MethodGet, portalV1}, {http.MethodGet, portalV1 + "/{}"},
+	// Portal's reference has the one, its own example the other.
+	{http.MethodPost, portalV1 + "/{}/web-otp"}, {http.MethodGet, portalV1 + "/{}/web-otp"},
 	{http.MethodGet, portalV3}, {http.MethodGet, portalV3 + "/{}"},
-	{http.MethodPatch, portalV3 + "/{}/enable-eject"}, {http.MethodPatch, portalV3 + "/{}/prepare-eject"},
+	{http.MethodPatch, portalV3 + "/{}/enable-eject"},
+	{http.MethodPost, portalV3 + "/{}/prepare-eject"}, {http.MethodPost, portalV1 + "/{}/prepare-eject"},
 	{http.MethodPost, "/api/clients"},
 }
 
@@ -56,22 +59,28 @@ func isBelow(path, beginning string) bool {
 // Portal needs none of it.
 func checkTarget(target string) error {
 	path, query, _ := strings.Cut(target, "?")
-	for i := range len(target) {
-		if c := target[i]; c <= ' ' || c >= 0x7f || strings.IndexByte(`#\;"<>^`+"`{|}", c) >= 0 && i < len(path) || c == '#' {
-			return fmt.Errorf("%w: byte %d of the target must be percent-encoded, or not be there", session.ErrInvalidRequest, i+1)
-		}
+	if i := strings.IndexFunc(path, notInPath); i >= 0 {
+		return fmt.Errorf("%w: byte %d of the path must be percent-encoded, or not be there", session.ErrInvalidRequest, i+1)
+	}
+	if i := strings.IndexFunc(query, notInQuery); i >= 0 {
+		return fmt.Errorf("%w: byte %d of the query must be percent-encoded, or not be there", session.ErrInvalidRequest, i+1)
 	}
 	if err := checkEscapes(path); err != nil {
 		return err
 	}
-	_ = query // Portal's own affair, as long as it stays one
-	for _, segment := range strings.Split(path[1:], "/") {
+	for segment := range strings.SplitSeq(path[1:], "/") {
 		if segment == "." || segment == ".." || segment == "" {
 			return fmt.Errorf("%w: the path has an empty segment, or one of dots", session.ErrInvalidRequest)
 		}
 	}
 	return nil
 }
+
+// notInQuery holds of what would end a query, or a line; all else is Portal's own affair.
+func notInQuery(c rune) bool { return c <= ' ' || c >= 0x7f || c == '#' }
+
+// notInPath holds of what RFC 3986 has no place for in a path, and of the semicolon, at which some servers cut it.
+func notInPath(c rune) bool { return notInQuery(c) || strings.ContainsRune(`\;"<>^{|}`+"`", c) }
 
 // checkEscapes wants percent-encoding that decodes to what no server takes apart a path at, or decodes again.
 func checkEscapes(path string) error {
@@ -125,23 +134,23 @@ func custodianClient(method, path string) (session.ClientID, error) {
 		if call.method != method {
 			continue
 		}
-		before, after, named := strings.Cut(call.path, "{}")
-		if !named {
-			if path == call.path {
-				return "", nil
-			}
-			continue
+		if path == call.path && !strings.Contains(path, "{}") {
+			return "", nil
 		}
-		middle, ok := strings.CutPrefix(path, before)
-		middle, fits := strings.CutSuffix(middle, after)
-		if !ok || !fits {
-			continue
-		}
-		if client, err := session.ParseClientID(middle); err == nil {
+		if client, ok := call.client(path); ok {
 			return client, nil
 		}
 	}
 	return "", fmt.Errorf("%w: this call to the Custodian API is not passed on", session.ErrCallerForbidden)
+}
+
+// client returns the client whom a path names, if it is this call's.
+func (c custodianCall) client(path string) (client session.ClientID, ok bool) {
+	before, after, named := strings.Cut(c.path, "{}")
+	middle, begins := strings.CutPrefix(path, before)
+	middle, ends := strings.CutSuffix(middle, after)
+	client, err := session.ParseClientID(middle)
+	return client, named && begins && ends && err == nil
 }
 
 // own are the headers that a request to be passed on must not name in its Connection header: they would be gone before
@@ -152,11 +161,13 @@ var own = []string{
 
 // checkHeader returns what is wrong with a header that one server reads in one way and the next in another.
 func checkHeader(header http.Header) error {
-	for name, values := range header {
+	for name := range header {
 		if strings.Contains(name, "_") {
 			return fmt.Errorf("%w: a header's name has an underscore, which some servers take for a dash", session.ErrInvalidRequest)
 		}
-		if len(values) > 1 && (name == headerClient || name == headerAuthorization || name == "Content-Length") {
+	}
+	for _, name := range []string{headerClient, headerAuthorization, "Content-Length"} {
+		if values := header[name]; len(values) > 1 {
 			return fmt.Errorf("%w: the header %s is there %d times", session.ErrInvalidRequest, name, len(values))
 		}
 	}

@@ -28,21 +28,31 @@ func (p *passing) RoundTrip(out *http.Request) (*http.Response, error) {
 		return answer, err
 	}
 	discard(answer)
-	if !p.whole || !slices.Contains(p.server.parts.Passthrough.Repeats, p.family) {
-		p.server.parts.Broker.Refused(out.Context(), p.token)
-		return nil, session.ErrTokenRejected
-	}
-	grant, err := p.server.parts.Broker.Replace(p.context(out.Context()), p.token)
-	if err != nil {
+	if err := p.renew(out.Context()); err != nil {
 		return nil, err
 	}
-	p.token, p.repeated = grant.Token, true
 	answer, err = p.sendWithToken(out, body())
 	if err == nil && answer.StatusCode == http.StatusUnauthorized {
 		discard(answer)
 		return nil, session.ErrTokenRejected // a new token as well: it is not for want of one
 	}
 	return answer, err
+}
+
+// renew gets another token for the one that Portal refused, if the request may be sent once more; else that one is forgotten,
+// and the error is [session.ErrTokenRejected].
+func (p *passing) renew(ctx context.Context) error {
+	broker := p.server.parts.Broker
+	if !p.whole || !slices.Contains(p.server.parts.Passthrough.Repeats, p.family) {
+		broker.Refused(ctx, p.token)
+		return session.ErrTokenRejected
+	}
+	grant, err := broker.Replace(p.context(ctx), p.token)
+	if err != nil {
+		return err
+	}
+	p.token, p.repeated = grant.Token, true
+	return nil
 }
 
 // context returns out's, which knows who asks.
@@ -142,51 +152,3 @@ func discard(answer *http.Response) {
 }
 
 func silence() *log.Logger { return log.New(io.Discard, "", 0) }
-
-// Outcome is what became of a request to be passed on.
-type Outcome string
-
-// The outcomes. The first three are Portal's own answers.
-const (
-	OutcomeOK            Outcome = "ok"                 // below 400
-	OutcomeClientError   Outcome = "client_error"       // 4xx
-	OutcomeServerError   Outcome = "server_error"       // 5xx
-	OutcomeTokenRejected Outcome = "token_rejected"     // a 401, which could not be made good
-	OutcomeRefused       Outcome = "refused"            // by this proxy: the request may not be passed on
-	OutcomeUnavailable   Outcome = "portal_unavailable" // there was no answer, or none in time
-	OutcomeFailed        Outcome = "failed"             // by this proxy, for another reason
-	OutcomeGone          Outcome = "gone"               // the caller left
-)
-
-// Outcomes lists every Outcome.
-func Outcomes() []Outcome {
-	return []Outcome{
-		OutcomeOK, OutcomeClientError, OutcomeServerError, OutcomeTokenRejected, OutcomeRefused, OutcomeUnavailable, OutcomeFailed, OutcomeGone,
-	}
-}
-
-func (p *passing) outcome(err error) Outcome {
-	switch {
-	case err == nil:
-		return outcomeOf(p.c.Response().Status)
-	case errors.Is(err, context.Canceled):
-		return OutcomeGone
-	case errors.Is(err, session.ErrTokenRejected):
-		return OutcomeTokenRejected
-	case errors.Is(err, session.ErrPortalUnavailable), errors.Is(err, session.ErrPortalTimeout):
-		return OutcomeUnavailable
-	case explain(domestic(err)).status < http.StatusInternalServerError, errors.Is(err, errUpgrade):
-		return OutcomeRefused
-	}
-	return OutcomeFailed
-}
-
-func outcomeOf(status int) Outcome {
-	switch {
-	case status >= http.StatusInternalServerError:
-		return OutcomeServerError
-	case status >= http.StatusBadRequest:
-		return OutcomeClientError
-	}
-	return OutcomeOK
-}

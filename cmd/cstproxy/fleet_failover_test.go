@@ -22,7 +22,6 @@ func TestFleetSurvivesAFailover(t *testing.T) {
 		"of a primary that hangs": {(*redistest.Server).Pause, (*redistest.Server).Resume},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			sentinel := redistest.StartSentinel(t)
 			f := startFleet(t, 2, portaltest.Options{}, "REDIS_URL="+sentinel.URL(), "CSTPROXY_MEMORY_TTL=50ms")
 			clients, cold := clientIDs("warm", 50), clientIDs("cold", 4)

@@ -100,7 +100,6 @@ func TestFleetServesFastWhileRedisIsSlow(t *testing.T) {
 func TestFleetServesFastWhileALinkIsSilent(t *testing.T) {
 	for name, memory := range memories() {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			f, link := startFleetOver(t, redistest.Start(t), portaltest.Options{}, asItIs, memory)
 			clients := clientIDs("warm", 20)
 			f.warm(clients)
@@ -128,7 +127,6 @@ func TestFleetServesFastWhileALinkIsSilent(t *testing.T) {
 func TestFleetServesFastWhileALinkIsCutAgainAndAgain(t *testing.T) {
 	for name, memory := range memories() {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			f, link := startFleetOver(t, redistest.Start(t), portaltest.Options{}, asItIs, memory)
 			clients := clientIDs("warm", 20)
 			f.warm(clients)
