@@ -148,7 +148,10 @@ func TestTheUserAtASocketTellsTheProxyWhoAsks(t *testing.T) {
 					return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 				},
 			}}
-			await(t, "the socket", func() bool { _, err := os.Stat(socket); return err == nil })
+			await(t, "the socket", func() bool {
+				_, err := c.ask(http.MethodGet, c.data+"/openapi.yaml", "")
+				return err == nil
+			})
 			c.wantAnswer(tc.status, "alice")
 		})
 	}
