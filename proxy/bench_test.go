@@ -1,9 +1,12 @@
 package proxy_test
 
 import (
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -84,6 +87,48 @@ func benchmarkTokenHit(b *testing.B, store session.Store, registry session.Regis
 			data.ServeHTTP(w, request)
 			if w.status != http.StatusOK {
 				b.Errorf("status %d", w.status)
+			}
+		}
+	})
+}
+
+// canned is a Portal that has its answer ready.
+type canned struct{}
+
+func (canned) RoundTrip(*http.Request) (*http.Response, error) {
+	const body = `{"id":"cm0r6nkek00ej10dwwx8wdjmf","isAccountAbstracted":false,"wallets":[]}`
+	return &http.Response{
+		StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}}, ContentLength: int64(len(body)),
+		Body: io.NopCloser(strings.NewReader(body)),
+	}, nil
+}
+
+// BenchmarkPassthrough measures a request that is passed on, without what HTTP costs on either side.
+func BenchmarkPassthrough(b *testing.B) {
+	memory := cache.NewMemory(cache.MemoryParts{Entries: 1000, Lifetime: lifetime(), Now: time.Now})
+	b.Cleanup(func() { _ = memory.Close() })
+	log := slog.New(slog.DiscardHandler)
+	broker := session.NewBroker(session.Parts{
+		Store: memory, Leaser: memory, Registry: memory, Portal: &sessiontest.Portal{Lifetime: lifetime(), Now: time.Now}, Lifetime: lifetime(),
+		StoreDown: session.StoreDownFail, Deadline: 10 * time.Second, Now: time.Now, Sent: time.Now, Log: log,
+	})
+	b.Cleanup(func() { broker.Close(b.Context()) })
+	base := &url.URL{Scheme: "http", Host: "portal.invalid"}
+	data := proxy.New(proxy.Parts{
+		Callers: caller.Anonymous{}, Broker: broker, Lifetime: lifetime(), Meter: silent{}, Now: time.Now, Log: log,
+		Passthrough: &proxy.Passthrough{
+			Families: session.Families(), APIURL: base, MPCURL: base, Transport: canned{}, Timeout: time.Minute, Done: func(proxy.Passed) {},
+		},
+	})
+	b.ReportAllocs()
+	b.RunParallel(func(loop *testing.PB) {
+		for loop.Next() {
+			request := localGet(b.Context(), "/api/v3/clients/me")
+			request.Header.Set("X-Portal-Client-Id", alice)
+			w := &sink{header: make(http.Header, 8)}
+			data.ServeHTTP(w, request)
+			if w.status != http.StatusOK {
+				b.Fatalf("status %d", w.status)
 			}
 		}
 	})

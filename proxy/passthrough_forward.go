@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cstproxy/cstproxy/proxy/session"
@@ -41,13 +42,28 @@ func (p *passing) forward() error {
 		FlushInterval:  -1,
 		ModifyResponse: p.modify,
 		ErrorHandler:   func(_ http.ResponseWriter, _ *http.Request, err error) { p.err = err },
-		ErrorLog:       silence(),
+		ErrorLog:       p.server.silent,
+		BufferPool:     &p.server.buffers,
 	}).ServeHTTP(response.Writer, request) // Echo's own takes the first status for the last, though it be 1xx
 	if p.err != nil {
 		response.Header().Set("Cache-Control", "no-store")
 	}
 	return p.err
 }
+
+// buffers are what answers are copied with. The zero buffers is ready; it is safe for concurrent use.
+type buffers struct{ pool sync.Pool }
+
+// Get implements [httputil.BufferPool].
+func (b *buffers) Get() []byte {
+	if buffer, ok := b.pool.Get().(*[]byte); ok {
+		return *buffer
+	}
+	return make([]byte, 32<<10)
+}
+
+// Put implements [httputil.BufferPool]. What was in the buffer stays in memory for as long as it would have.
+func (b *buffers) Put(buffer []byte) { b.pool.Put(&buffer) }
 
 // grantTime has the connection's own deadlines let the exchange go on for as long as it may take.
 func (p *passing) grantTime(timeout time.Duration) {

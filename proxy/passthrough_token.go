@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log" //nolint:depguard // what net/http wants for what is said elsewhere
 	"net"
 	"net/http"
 	"slices"
@@ -150,5 +149,3 @@ func discard(answer *http.Response) {
 	_, _ = io.CopyN(io.Discard, answer.Body, maxBody)
 	_ = answer.Body.Close()
 }
-
-func silence() *log.Logger { return log.New(io.Discard, "", 0) }

@@ -7,6 +7,8 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"io"
+	"log" //nolint:depguard // httputil takes no other
 	"log/slog"
 	"net/http"
 	"runtime"
@@ -70,6 +72,9 @@ type Server struct {
 	routes  map[string]bool
 	methods map[place]bool
 	lines   lines
+	// buffers and silent are for what is passed on: net/http's own words of it may hold a part of it.
+	buffers buffers
+	silent  *log.Logger
 
 	inFlight atomic.Int64
 	shedding seldom
@@ -90,7 +95,7 @@ func newServer(parts Parts) *Server {
 	if parts.Trace == nil {
 		parts.Trace = func(context.Context) string { return "" }
 	}
-	s := &Server{parts: parts, echo: echo.New(), routes: map[string]bool{}, methods: map[place]bool{}}
+	s := &Server{parts: parts, echo: echo.New(), routes: map[string]bool{}, methods: map[place]bool{}, silent: log.New(io.Discard, "", 0)}
 	s.echo.HTTPErrorHandler = s.fail
 	s.echo.Use(s.observe, recoverer(parts.Log), identify, neverStore, s.admit, s.audible, s.divert, s.authenticate, limitBody)
 	return s
