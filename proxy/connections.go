@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"container/list"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -72,7 +73,7 @@ func (c *Connections) Guard(server *http.Server) {
 	}
 	server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if one, ok := r.Context().Value(connectionKey{}).(*connection); ok {
-			arrive(r)
+			arrive(w, r)
 			c.busy(one)
 			defer c.rest(one)
 		}
@@ -81,13 +82,16 @@ func (c *Connections) Guard(server *http.Server) {
 }
 
 // arrive reads the body, so that whoever sends it slowly holds a connection and nothing else. What is wrong with it comes
-// up again where it is read.
-func arrive(r *http.Request) {
+// up again where it is read; that nothing can follow it on the connection is seen to here, since net/http only does so for
+// a body that is still its own.
+func arrive(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength == 0 || r.ContentLength > maxBody {
 		return // which is refused unread
 	}
 	var body bytes.Buffer
-	_, _ = io.CopyN(&body, r.Body, maxBody+1)
+	if _, err := io.CopyN(&body, r.Body, maxBody+1); err != nil && !errors.Is(err, io.EOF) {
+		w.Header().Set("Connection", "close")
+	}
 	r.Body = arrived{io.MultiReader(&body, r.Body), r.Body}
 }
 

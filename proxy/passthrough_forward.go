@@ -29,11 +29,11 @@ func (p *passing) forward() error {
 	through := p.server.parts.Passthrough
 	ctx, cancel := context.WithTimeout(p.c.Request().Context(), through.Timeout)
 	defer cancel()
-	p.grantTime(through.Timeout)
 	request := p.c.Request().WithContext(ctx)
 	if err := p.keepBody(request); err != nil {
 		return err
 	}
+	p.grantTime(through.Timeout) // once what must arrive at once has
 	response := p.c.Response()
 	response.Header().Del("Cache-Control") // Portal's own says what it wants
 	(&httputil.ReverseProxy{

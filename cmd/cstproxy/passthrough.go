@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -72,6 +73,17 @@ func (a *application) passed(p proxy.Passed) {
 	if p.Repeated {
 		a.metrics.Repeated(string(p.Family))
 	}
+}
+
+// strictly holds requests to the letter, if any are passed on: whoever is next may read them in another way. It comes after
+// all else that guards the server.
+func (a *application) strictly(server *http.Server, listener net.Listener) net.Listener {
+	if len(a.config.Passthrough) == 0 {
+		return listener
+	}
+	framing := proxy.NewFraming()
+	framing.Guard(server)
+	return framing.Listener(listener)
 }
 
 // passes lists what requests that are passed on are counted by.
