@@ -123,9 +123,10 @@ func at(base *url.URL, target string) *url.URL {
 	return &u
 }
 
-// isOurs reports whether a header is for this proxy, or tells of the way here.
+// isOurs reports whether a header is for this proxy, tells of the way here, or has whoever reads it see another request than
+// was judged here.
 func isOurs(name string) bool {
-	for _, beginning := range []string{"X-Forwarded", "X-Real-Ip", "X-Client-Ip", "True-Client-Ip", "X-Original", "X-Rewrite"} {
+	for _, beginning := range []string{"X-Forwarded", "X-Real-Ip", "X-Client-Ip", "True-Client-Ip", "X-Original", "X-Rewrite", "X-Http-Method", "X-Method-Override"} {
 		if strings.HasPrefix(name, beginning) {
 			return true
 		}
