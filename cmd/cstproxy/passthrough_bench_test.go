@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -51,7 +52,7 @@ func (s sampler) once() (time.Duration, error) {
 	return time.Since(began), err
 }
 
-// round has so many callers send n requests each, every one after a pause, and returns the median of what they took.
+// round has so many callers send n requests each, every one after a pause of that much on average, and returns the median of what they took.
 func (s sampler) round(b *testing.B, callers, n int, pause time.Duration) time.Duration {
 	b.Helper()
 	took := make([][]time.Duration, callers)
@@ -59,7 +60,7 @@ func (s sampler) round(b *testing.B, callers, n int, pause time.Duration) time.D
 	for i := range took {
 		group.Go(func() {
 			for range n {
-				time.Sleep(pause)
+				time.Sleep(rand.N(2*pause + 1))
 				one, err := s.once()
 				if err != nil {
 					b.Error(err)
