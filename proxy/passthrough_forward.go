@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"mime"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -14,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/labstack/echo/v4"
 
 	"github.com/cstproxy/cstproxy/proxy/session"
 )
@@ -108,8 +109,8 @@ func (p *passing) rewrite(both *httputil.ProxyRequest) {
 			out.Header.Del(name)
 		}
 	}
-	if p.mode == ModeKey {
-		out.Header.Del("Accept-Encoding") // its answer is looked into
+	if p.looksInto() {
+		out.Header.Del("Accept-Encoding")
 	}
 }
 
@@ -136,7 +137,7 @@ func isOurs(name string) bool {
 
 // modify has a line of the audit written, before the answer goes to the caller, and takes out of it what must not.
 func (p *passing) modify(answer *http.Response) error {
-	if p.mode == ModeKey {
+	if p.looksInto() {
 		if err := p.stripAnswer(answer); err != nil {
 			return err
 		}
@@ -149,33 +150,44 @@ func (p *passing) modify(answer *http.Response) error {
 	if answer.Header["X-Request-Id"] != nil {
 		response.Header().Del("X-Request-Id") // Portal's own is what the caller gets
 	}
+	if answer.Header[echo.HeaderContentType] == nil {
+		response.Header()[echo.HeaderContentType] = nil // or net/http would guess one
+	}
 	response.Status, response.Committed = answer.StatusCode, true
 	return nil
 }
 
-// stripAnswer takes what never expires out of an answer to the Portal API Key. What can't be looked into is not passed on.
+// looksInto reports whether an answer may hold a credential that never expires: what the Portal API Key opens does, and what the
+// older versions tell a client of itself. To a device, which has that from Portal anyway, it goes as it is.
+func (p *passing) looksInto() bool {
+	path, _, _ := strings.Cut(p.c.Request().RequestURI, "?")
+	return p.mode == ModeKey || p.mode == ModeInject && (path == "/api/v1/clients/me" || path == "/api/v2/clients/me")
+}
+
+// stripAnswer takes what never expires out of an answer. What can't be looked into is not passed on.
 func (p *passing) stripAnswer(answer *http.Response) error {
-	switch {
-	case answer.StatusCode == http.StatusUnauthorized:
+	if p.mode == ModeKey && answer.StatusCode == http.StatusUnauthorized {
 		return session.ErrPortalUnauthorized // it is the key that was refused, not the caller
-	case answer.StatusCode < 200, answer.StatusCode == http.StatusNoContent, answer.StatusCode == http.StatusNotModified:
-		return nil
+	}
+	if p.mode == ModeKey {
+		answer.Header.Del("Set-Cookie")
 	}
 	text, err := io.ReadAll(io.LimitReader(answer.Body, maxStripped+1))
 	if err != nil {
 		return session.ErrPortalUnavailable
 	}
 	_ = answer.Body.Close()
-	var stripped []byte
+	stripped := text
 	if len(text) > 0 {
-		kind, _, _ := mime.ParseMediaType(answer.Header.Get("Content-Type"))
 		stripped, err = strip(text, p.server.parts.Passthrough.Key().Reveal())
-		if err != nil || len(text) > maxStripped || answer.Header.Get("Content-Encoding") != "" || !strings.HasSuffix(kind, "json") {
-			return fmt.Errorf("%w: it is not JSON of at most 4 MiB", session.ErrPortalBadResponse)
-		}
 	}
-	answer.Body, answer.ContentLength = io.NopCloser(bytes.NewReader(stripped)), int64(len(stripped))
-	answer.Header.Set("Content-Length", strconv.Itoa(len(stripped)))
-	answer.Header.Del("Set-Cookie")
+	if err != nil || len(text) > maxStripped || answer.Header.Get("Content-Encoding") != "" {
+		return fmt.Errorf("%w: it is not JSON of at most 4 MiB", session.ErrPortalBadResponse)
+	}
+	answer.Body = io.NopCloser(bytes.NewReader(stripped))
+	if len(stripped) != len(text) {
+		answer.ContentLength = int64(len(stripped))
+		answer.Header.Set("Content-Length", strconv.Itoa(len(stripped)))
+	}
 	return nil
 }

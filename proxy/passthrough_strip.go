@@ -14,7 +14,8 @@ const mostNesting = 64
 var errNotJSON = errors.New("it is not the JSON that was expected")
 
 // strip returns a JSON text without the members that are credentials which never expire, at whatever depth; the order of the
-// others, and their numbers, stay. forbidden is a text that no string may hold either: such a one becomes "".
+// others, and their numbers, stay; without any it is returned as it is. forbidden is a text that no string may hold either: such a
+// one becomes "".
 func strip(text []byte, forbidden string) ([]byte, error) {
 	s := stripping{decoder: json.NewDecoder(bytes.NewReader(text)), forbidden: forbidden}
 	s.decoder.UseNumber()
@@ -24,13 +25,18 @@ func strip(text []byte, forbidden string) ([]byte, error) {
 	if _, err := s.decoder.Token(); !errors.Is(err, io.EOF) {
 		return nil, errNotJSON
 	}
+	if !s.found {
+		return text, nil
+	}
 	return s.out.Bytes(), nil
 }
 
 type stripping struct {
 	decoder   *json.Decoder
 	forbidden string
-	out       bytes.Buffer
+	// found: there was something to take out.
+	found bool
+	out   bytes.Buffer
 }
 
 // value copies the next value.
@@ -44,7 +50,7 @@ func (s *stripping) value(depth int) error {
 		return s.nested(token, depth+1)
 	case string:
 		if s.forbidden != "" && strings.Contains(token, s.forbidden) {
-			token = ""
+			token, s.found = "", true
 		}
 		return s.write(token)
 	}
@@ -99,6 +105,7 @@ func (s *stripping) member(first *bool, depth int) error {
 }
 
 func (s *stripping) skip() error {
+	s.found = true
 	var skipped json.RawMessage
 	return s.decoder.Decode(&skipped)
 }

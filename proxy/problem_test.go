@@ -55,6 +55,9 @@ var promises = map[string]promise{
 	"route_not_found":        {404, false},
 	"method_not_allowed":     {405, false},
 	"token_mismatch":         {412, false},
+	"token_unknown":          {403, false},
+	"token_rejected":         {502, true},
+	"upgrade_unsupported":    {501, false},
 	"body_too_large":         {413, false},
 	"internal":               {500, false},
 	"portal_unauthorized":    {502, false},
@@ -153,6 +156,13 @@ func causes() map[string]cause {
 			w.fetch()
 			return w.remove(testID, `If-Match: "`+otherID+`"`)
 		}},
+		"token_unknown": {passing, func(w *world) answer { return w.get(whoAmI, testID, "Authorization: Bearer made-up") }},
+		"token_rejected": {passing, func(w *world) answer {
+			w.fetch()
+			w.sim.KillClient(alice)
+			return w.do(http.MethodPost, "/enclave/v1/sign", "{}", testID, named)
+		}},
+		"upgrade_unsupported": {passing, func(w *world) answer { return w.get(whoAmI, testID, named, "Upgrade: websocket") }},
 		"body_too_large": {nil, func(w *world) answer {
 			return w.post("/v1/clients", strings.Repeat(" ", 64<<10)+"{}", testID)
 		}},

@@ -60,7 +60,7 @@ func (s sampler) round(b *testing.B, callers, n int, pause time.Duration) time.D
 	for i := range took {
 		group.Go(func() {
 			for range n {
-				time.Sleep(rand.N(2*pause + 1))
+				<-time.After(rand.N(2*pause + 1))
 				one, err := s.once()
 				if err != nil {
 					b.Error(err)
@@ -93,11 +93,12 @@ func BenchmarkPassthroughAdds(b *testing.B) {
 }
 
 func benchmarkPassthrough(b *testing.B, takes, pause time.Duration) {
+	b.Helper()
 	const callers, rounds, each = 16, 20, 40
 	portal := portaltest.New(portaltest.Options{AnyClient: true})
 	b.Cleanup(portal.Close)
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		time.Sleep(takes)
+		<-time.After(takes)
 		portal.ServeHTTP(w, r)
 	}))
 	b.Cleanup(upstream.Close)
@@ -113,7 +114,7 @@ func benchmarkPassthrough(b *testing.B, takes, pause time.Duration) {
 	}
 	b.Cleanup(func() { _ = command.Process.Kill(); _ = command.Wait() })
 	through := newSampler("http://"+address, "")
-	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+	for began := time.Now(); ; <-time.After(10 * time.Millisecond) {
 		if _, err := through.once(); err == nil {
 			break
 		} else if time.Since(began) > patience {
