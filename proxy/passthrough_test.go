@@ -376,7 +376,7 @@ func TestAnAnswerToThePortalAPIKeyComesWithoutWhatNeverExpires(t *testing.T) {
 		want         int
 		says         string
 	}{
-		"nested":                    {200, "application/json", `{"results":[{"id":"a","clientApiKey":"k1","n":12345678901234567890,"deep":{"client_api_key":"k2","x":1e400}}],"custodianApiKey":{"k":"k3"}}`, 200, `{"results":[{"id":"a","n":12345678901234567890,"deep":{"x":1e400}}]}`},
+		"nested":                    {200, "application/json", `{"results":[{"id":"a","clientApiKey":"k1","n":12345678901234567890,"deep":{"client_api_key":"k2","x":1e400}}],"custodianApiKey":{"k":"k3"},"Secret":["s"]}`, 200, `{"results":[{"id":"a","n":12345678901234567890,"deep":{"x":1e400}}]}`},
 		"an error":                  {404, "application/json; charset=utf-8", `{"error":"no","apiKey":"k"}`, 404, `{"error":"no"}`},
 		"the key itself":            {200, "application/json", `["say ` + portaltest.DefaultKey + `",true,null]`, 200, `["",true,null]`},
 		"nothing":                   {204, "", "", 204, ""},
