@@ -40,6 +40,7 @@ func parts() metrics.Parts {
 		},
 		Sheds: []string{"request", "refresh", "mint", "register"}, Ports: []string{"data", "admin"},
 		SealOperations: []string{"seal", "open"}, Drops: []string{"queue_full", "not_sent"},
+		Passes: []metrics.Pass{{"client", "inject", "ok"}, {"client", "observe", "refused"}, {"custodian", "key", "ok"}},
 	}
 }
 

@@ -39,7 +39,7 @@ type Config struct {
 	Refresh          session.RefreshMode `env:"CSTPROXY_REFRESH" envDefault:"probe" oneof:"probe assume observe" usage:"how a fetch extends a token: probe asks Portal, assume takes the fetch for use, observe waits for reported or proxied use"`
 
 	Passthrough        families      `env:"CSTPROXY_PASSTHROUGH" usage:"families of Portal's routes that are passed on, with the token of the client that a caller names or with the one that a device sends; without it none is" allowed:"one or more of client, enclave and custodian, with commas between them"`
-	RetryEnclave       bool          `env:"CSTPROXY_RETRY_ENCLAVE" envDefault:"false" usage:"whether a request to the Enclave MPC API that Portal answered by a 401 is sent once more with another token" allowed:"true or false"`
+	RetryEnclave       bool          `env:"CSTPROXY_RETRY_ENCLAVE" envDefault:"false" oneof:"true false" usage:"whether a request to the Enclave MPC API that Portal answered by a 401 is sent once more with another token; only with enclave in CSTPROXY_PASSTHROUGH"`
 	PassthroughTimeout time.Duration `env:"CSTPROXY_PASSTHROUGH_TIMEOUT" envDefault:"1m" usage:"deadline of a request that is passed on, its answer included" allowed:"a Go duration above 0 and at most 10m, such as 1m"`
 
 	PortalTimeout time.Duration `env:"CSTPROXY_PORTAL_TIMEOUT" envDefault:"10s" usage:"deadline of one attempt at Portal" allowed:"a Go duration above 0 and at most 1m, such as 10s"`

@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"slices"
 	"time"
+
+	"github.com/cstproxy/cstproxy/proxy/session"
 )
 
 const (
@@ -102,6 +104,11 @@ func limitsTogether() []bound {
 			of:    []string{"CSTPROXY_AUDIT_STRICT", "CSTPROXY_AUDIT"},
 			want:  "false, since there is no audit with %s",
 			holds: func(c Config) bool { return !c.AuditStrict || c.Audit.Kind != auditOff },
+		},
+		{
+			of:    []string{"CSTPROXY_RETRY_ENCLAVE", "CSTPROXY_PASSTHROUGH"},
+			want:  "false, since no Enclave request is passed on with %s",
+			holds: func(c Config) bool { return !c.RetryEnclave || slices.Contains(c.Passthrough, session.RouteEnclave) },
 		},
 	}
 }

@@ -129,7 +129,7 @@ func (u *uses) close() {
 func (b *Broker) Refused(ctx context.Context, token Token) {
 	if b.quarrels.believe(token, time.Now(), b.parts.Lifetime.SlideStep()) {
 		b.parts.Log.InfoContext(ctx, "token rejected", "client", token.Client, "token_id", token.ID)
-		b.drop(ctx, token.Client, token.ID)
+		b.drop(context.WithoutCancel(ctx), token.Client, token.ID) // whoever told may leave
 	}
 }
 

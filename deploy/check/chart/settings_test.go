@@ -36,6 +36,9 @@ cstproxy:
     maxWaiting: 8000
     memoryEntries: 2147483647
     memoryTTL: "0"
+    passthrough: client,enclave
+    passthroughTimeout: 5m
+    retryEnclave: true
     minTTL: 1h30m
     mintRate: "0"
     noProxy: 10.0.0.0/8,.svc
@@ -89,37 +92,40 @@ func TestSettingsReachTheContainerAsTheyAre(t *testing.T) {
 	t.Parallel()
 	got := environment(t, parse(t, everything))
 	for variable, want := range map[string]string{
-		"CSTPROXY_AUDIT":              "log",
-		"CSTPROXY_AUDIT_STRICT":       "false",
-		"CSTPROXY_IDLE_TTL":           "24h",
-		"CSTPROXY_KEY_PREFIX":         "wallet",
-		"CSTPROXY_LOG_FORMAT":         "text",
-		"CSTPROXY_LOG_LEVEL":          "debug",
-		"CSTPROXY_MAX_AT_PORTAL":      "1000000",
-		"CSTPROXY_MAX_CONNECTIONS":    "20000",
-		"CSTPROXY_MAX_IN_FLIGHT":      "10000",
-		"CSTPROXY_MAX_WAITING":        "8000",
-		"CSTPROXY_MEMORY_ENTRIES":     "2147483647",
-		"CSTPROXY_MEMORY_TTL":         "0",
-		"CSTPROXY_MIN_TTL":            "1h30m",
-		"CSTPROXY_MINT_RATE":          "0",
-		"CSTPROXY_PORTAL_API_VERSION": "v3",
-		"CSTPROXY_PORTAL_PROXY":       "environment",
-		"CSTPROXY_PORTAL_TIMEOUT":     "1.5s",
-		"CSTPROXY_PROBE_RATE":         "100/m",
-		"CSTPROXY_REDIS_DOWN":         "fail",
-		"CSTPROXY_REFRESH":            "observe",
-		"CSTPROXY_REFRESH_WINDOW":     "168h",
-		"CSTPROXY_SAFETY_MARGIN":      "90s",
-		"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector.example:4318",
-		"OTEL_RESOURCE_ATTRIBUTES":    "team=wallets",
-		"OTEL_SERVICE_NAME":           "wallets",
-		"OTEL_TRACES_SAMPLER":         "parentbased_traceidratio",
-		"OTEL_TRACES_SAMPLER_ARG":     "0.1",
-		"HTTPS_PROXY":                 "http://proxy.example:3128",
-		"NO_PROXY":                    "10.0.0.0/8,.svc",
-		"PORTAL_API_URL":              "https://portal.example",
-		"PORTAL_MPC_URL":              "https://mpc.example",
+		"CSTPROXY_AUDIT":               "log",
+		"CSTPROXY_AUDIT_STRICT":        "false",
+		"CSTPROXY_IDLE_TTL":            "24h",
+		"CSTPROXY_KEY_PREFIX":          "wallet",
+		"CSTPROXY_LOG_FORMAT":          "text",
+		"CSTPROXY_LOG_LEVEL":           "debug",
+		"CSTPROXY_MAX_AT_PORTAL":       "1000000",
+		"CSTPROXY_MAX_CONNECTIONS":     "20000",
+		"CSTPROXY_MAX_IN_FLIGHT":       "10000",
+		"CSTPROXY_MAX_WAITING":         "8000",
+		"CSTPROXY_MEMORY_ENTRIES":      "2147483647",
+		"CSTPROXY_MEMORY_TTL":          "0",
+		"CSTPROXY_MIN_TTL":             "1h30m",
+		"CSTPROXY_MINT_RATE":           "0",
+		"CSTPROXY_PASSTHROUGH":         "client,enclave",
+		"CSTPROXY_PASSTHROUGH_TIMEOUT": "5m",
+		"CSTPROXY_RETRY_ENCLAVE":       "true",
+		"CSTPROXY_PORTAL_API_VERSION":  "v3",
+		"CSTPROXY_PORTAL_PROXY":        "environment",
+		"CSTPROXY_PORTAL_TIMEOUT":      "1.5s",
+		"CSTPROXY_PROBE_RATE":          "100/m",
+		"CSTPROXY_REDIS_DOWN":          "fail",
+		"CSTPROXY_REFRESH":             "observe",
+		"CSTPROXY_REFRESH_WINDOW":      "168h",
+		"CSTPROXY_SAFETY_MARGIN":       "90s",
+		"OTEL_EXPORTER_OTLP_ENDPOINT":  "http://collector.example:4318",
+		"OTEL_RESOURCE_ATTRIBUTES":     "team=wallets",
+		"OTEL_SERVICE_NAME":            "wallets",
+		"OTEL_TRACES_SAMPLER":          "parentbased_traceidratio",
+		"OTEL_TRACES_SAMPLER_ARG":      "0.1",
+		"HTTPS_PROXY":                  "http://proxy.example:3128",
+		"NO_PROXY":                     "10.0.0.0/8,.svc",
+		"PORTAL_API_URL":               "https://portal.example",
+		"PORTAL_MPC_URL":               "https://mpc.example",
 	} {
 		if got[variable] != want {
 			t.Errorf("%s=%q, want %q", variable, got[variable], want)
