@@ -111,6 +111,16 @@ var scenarios = map[string]scenario{
 		fires: []string{"CstproxyRecordsUnreadable"},
 		fault: every(2*time.Second, func(f *fleet) { f.spoilRecords() }),
 	},
+	"passing-fails": {
+		plan:  plan{environ: []string{passThrough, "CSTPROXY_REFRESH=observe"}},
+		fires: []string{"CstproxyPassthroughFailing"},
+		fault: func(f *fleet, n int) {
+			if n == 0 {
+				f.spoil("probe", fault{"kind": "reset"})
+			}
+			f.pass(f.replicas[0], few(n))
+		},
+	},
 	"clock-off": {
 		plan:  plan{ahead: 30},
 		fires: []string{"CstproxyClockSkew"},

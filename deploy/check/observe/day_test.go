@@ -20,7 +20,8 @@ type phase struct {
 func TestEveryQueryOfTheDashboardHasAnAnswerWithinADay(t *testing.T) {
 	t.Parallel()
 	f := begin(t, "day", plan{
-		replicas: 3, life: 40 * time.Second, window: 50 * time.Second, environ: []string{"CSTPROXY_MINT_RATE=600/m", "CSTPROXY_PROBE_RATE=1200/m"},
+		replicas: 3, life: 40 * time.Second, window: 50 * time.Second,
+		environ: []string{"CSTPROXY_MINT_RATE=600/m", "CSTPROXY_PROBE_RATE=1200/m", passThrough},
 	})
 	p := watch(t, hurry)
 	p.scrape(t, f.name, f.admins()...)
@@ -31,6 +32,7 @@ func TestEveryQueryOfTheDashboardHasAnAnswerWithinADay(t *testing.T) {
 		}
 		return fmt.Sprintf("often-%d", i%min(120, 20+i/6))
 	})
+	f.drivePasses(t, 5, few)
 	phases := f.liveThrough()
 	ended := time.Now()
 

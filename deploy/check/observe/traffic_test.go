@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"sync"
 	"testing"
@@ -34,6 +35,22 @@ func (f *fleet) fetch(r *replica, client, query string) answer {
 	return answer{time.Now(), said.Source, said.Code, said.TokenID}
 }
 
+// passThrough has a replica pass requests of the Client API on.
+const passThrough = "CSTPROXY_PASSTHROUGH=client"
+
+// pass has a replica put a request of the client's through to Portal.
+func (f *fleet) pass(r *replica, client string) {
+	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://"+r.data+"/api/v3/clients/me", http.NoBody)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	request.Header.Set("X-Portal-Client-Id", client)
+	if response, err := caller.Do(request); err == nil {
+		_, _ = io.Copy(io.Discard, response.Body) // its connection serves again
+		_ = response.Body.Close()
+	}
+}
+
 // traffic is callers of a fleet who ask at a steady pace, each time another replica.
 type traffic struct {
 	stop context.CancelFunc
@@ -45,9 +62,20 @@ type traffic struct {
 	waiting map[string]bool
 }
 
-// drive has so many requests a second made until the test ends, for whom next says; it is given how many came before. Nobody
-// asks for a client for whom somebody waits still.
+// drive has so many tokens a second asked for until the test ends, for whom next says; it is given how many came before.
+// Nobody asks for a client for whom somebody waits still.
 func (f *fleet) drive(t *testing.T, perSecond int, next func(i int) (client string)) *traffic {
+	t.Helper()
+	return f.repeat(t, perSecond, next, func(r *replica, client string) answer { return f.fetch(r, client, "") })
+}
+
+// drivePasses has requests put through to Portal likewise.
+func (f *fleet) drivePasses(t *testing.T, perSecond int, next func(i int) (client string)) {
+	t.Helper()
+	f.repeat(t, perSecond, next, func(r *replica, client string) answer { f.pass(r, client); return answer{} })
+}
+
+func (f *fleet) repeat(t *testing.T, perSecond int, next func(i int) (client string), ask func(*replica, string) answer) *traffic {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	d := &traffic{stop: stop, waiting: map[string]bool{}}
@@ -61,7 +89,7 @@ func (f *fleet) drive(t *testing.T, perSecond int, next func(i int) (client stri
 			case <-tick.C:
 			}
 			if client := next(i); client != "" && d.enter(client) {
-				d.done.Go(func() { d.note(client, f.fetch(f.replicas[i%len(f.replicas)], client, "")) })
+				d.done.Go(func() { d.note(client, ask(f.replicas[i%len(f.replicas)], client)) })
 			}
 		}
 	})
