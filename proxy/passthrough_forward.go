@@ -111,6 +111,8 @@ func (p *passing) rewrite(both *httputil.ProxyRequest) {
 	}
 	if p.looksInto() {
 		out.Header.Del("Accept-Encoding")
+		out.Header.Del("Range") // a part of an answer may be a credential without its name
+		out.Header.Del("If-Range")
 	}
 }
 
@@ -181,7 +183,7 @@ func (p *passing) stripAnswer(answer *http.Response) error {
 	if len(text) > 0 {
 		stripped, err = strip(text, p.server.parts.Passthrough.Key().Reveal())
 	}
-	if err != nil || len(text) > maxStripped || answer.Header.Get("Content-Encoding") != "" {
+	if err != nil || len(text) > maxStripped || answer.Header.Get("Content-Encoding") != "" || answer.StatusCode == http.StatusPartialContent {
 		return fmt.Errorf("%w: it is not JSON of at most 4 MiB", session.ErrPortalBadResponse)
 	}
 	answer.Body = io.NopCloser(bytes.NewReader(stripped))
