@@ -86,10 +86,14 @@ func (p *Portal) enableEject(c call) answer {
 	})
 }
 
-// prepareEject hides the Client API Key deep in its answer, which Portal's
-// documentation does not state, so that whoever takes it out at the top alone is
-// found out.
+// prepareEject answers no object, but a string: the end of the time in which the client can be ejected.
 func (p *Portal) prepareEject(c call) answer {
+	return p.about(c, func(*client) any { return c.at.Add(ejectable).UTC() })
+}
+
+// prepareEjectLeaky hides the Client API Key deep in the answer, which is not
+// stated for v1, so that whoever takes it out at the top alone is found out.
+func (p *Portal) prepareEjectLeaky(c call) answer {
 	return p.about(c, func(owner *client) any {
 		d := describe(owner)
 		d.ClientAPIKey = owner.apiKey

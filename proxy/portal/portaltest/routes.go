@@ -50,12 +50,12 @@ func (p *Portal) newRoutes() *http.ServeMux {
 	handle(Read, withKey((*Portal).read), "GET /api/v3/custodians/me/clients/{id}")
 	handle(List, withKey((*Portal).listLeaky), "GET /api/v1/custodians/clients")
 	handle(List, withKey((*Portal).list), "GET /api/v3/custodians/me/clients")
-	// The first is documented with one method and called with another, the last in two versions.
-	handle(Manage, withKey((*Portal).webOTP),
+	// v1's web-otp is a GET in v1's reference, and was a POST in v3's before v3 had one of its own.
+	handle(Manage, withKey((*Portal).webOTP), "POST /api/v3/custodians/me/clients/{id}/web-otps",
 		"GET /api/v1/custodians/clients/{id}/web-otp", "POST /api/v1/custodians/clients/{id}/web-otp")
 	handle(Manage, withKey((*Portal).enableEject), "PATCH /api/v3/custodians/me/clients/{id}/enable-eject")
-	handle(Manage, withKey((*Portal).prepareEject),
-		"POST /api/v3/custodians/me/clients/{id}/prepare-eject", "POST /api/v1/custodians/clients/{id}/prepare-eject")
+	handle(Manage, withKey((*Portal).prepareEject), "POST /api/v3/custodians/me/clients/{id}/prepare-eject")
+	handle(Manage, withKey((*Portal).prepareEjectLeaky), "POST /api/v1/custodians/clients/{id}/prepare-eject")
 	handle(Probe, withToken((*Portal).probe),
 		"GET /api/v1/clients/me", "GET /api/v2/clients/me", "GET /api/v3/clients/me")
 	handle(Track, withToken((*Portal).track), "POST /api/v1/analytics/identify", "POST /api/v1/analytics/track")
