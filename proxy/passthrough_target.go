@@ -32,6 +32,7 @@ var custodianCalls = []custodianCall{
 	{http.MethodGet, portalV1}, {http.MethodGet, portalV1 + "/{}"},
 	// Both are seen: its own example sends the GET.
 	{http.MethodPost, portalV1 + "/{}/web-otp"}, {http.MethodGet, portalV1 + "/{}/web-otp"},
+	{http.MethodPost, portalV3 + "/{}/web-otps"},
 	{http.MethodGet, portalV3}, {http.MethodGet, portalV3 + "/{}"},
 	{http.MethodPatch, portalV3 + "/{}/enable-eject"},
 	{http.MethodPost, portalV3 + "/{}/prepare-eject"}, {http.MethodPost, portalV1 + "/{}/prepare-eject"},

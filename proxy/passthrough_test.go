@@ -343,7 +343,7 @@ func TestOnlyTheCallsListedGoWithThePortalAPIKey(t *testing.T) {
 	const v1, v3 = "/api/v1/custodians/clients", "/api/v3/custodians/me/clients"
 	allowed := []string{
 		"GET " + v1, "GET " + v1 + "/" + alice, "GET " + v1 + "/" + alice + "/web-otp", "POST " + v1 + "/" + alice + "/web-otp", "POST " + v1 + "/" + alice + "/prepare-eject",
-		"GET " + v3, "GET " + v3 + "/" + alice, "PATCH " + v3 + "/" + alice + "/enable-eject", "POST " + v3 + "/" + alice + "/prepare-eject", "POST /api/clients",
+		"GET " + v3, "GET " + v3 + "/" + alice, "POST " + v3 + "/" + alice + "/web-otps", "PATCH " + v3 + "/" + alice + "/enable-eject", "POST " + v3 + "/" + alice + "/prepare-eject", "POST /api/clients",
 	}
 	for _, call := range allowed {
 		method, path, _ := strings.Cut(call, " ")
