@@ -552,6 +552,8 @@ func TestARequestThatMayHaveComeIsNotSentAgain(t *testing.T) {
 		w.get(whoAmI, named).want(t, http.StatusOK) // so that there is a connection that is used again
 		w.do(http.MethodPost, "/enclave/v1/sign", "", named, "Idempotency-Key: 1").wantProblem(t, "portal_unavailable")
 	}
+	mu.Lock()
+	defer mu.Unlock()
 	if came != 3 {
 		t.Errorf("3 requests came %d times", came)
 	}

@@ -392,7 +392,7 @@ func TestCallerWhoIsGoneAsksNothing(t *testing.T) {
 func TestRefusalStandsThoughItsBodyNeverEnds(t *testing.T) {
 	t.Parallel()
 	url := serve(t, stalled{answer{status: 401, body: `{"error":`}, make(chan struct{}, 2)}).URL
-	c := newClient(t, url, within(100*time.Millisecond))
+	c := newClient(t, url, within(time.Second))
 	wantError(t, c.Probe(t.Context(), held), session.ErrTokenRejected)
 	_, err := c.Mint(t.Context(), alice, session.Absent)
 	wantError(t, err, session.ErrPortalUnauthorized)
