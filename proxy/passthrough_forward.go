@@ -111,6 +111,8 @@ func (p *passing) rewrite(both *httputil.ProxyRequest) {
 	}
 	if p.looksInto() {
 		out.Header.Del("Accept-Encoding")
+		out.Header.Del("Range") // a part of an answer may be a credential without its name
+		out.Header.Del("If-Range")
 	}
 }
 
@@ -164,6 +166,11 @@ func (p *passing) looksInto() bool {
 	return p.mode == ModeKey || p.mode == ModeInject && (path == "/api/v1/clients/me" || path == "/api/v2/clients/me")
 }
 
+// isPart reports whether an answer's body is not the whole text that it stands for.
+func isPart(answer *http.Response) bool {
+	return answer.StatusCode == http.StatusPartialContent || answer.Header.Get("Content-Encoding") != ""
+}
+
 // stripAnswer takes what never expires out of an answer. What can't be looked into is not passed on.
 func (p *passing) stripAnswer(answer *http.Response) error {
 	if p.mode == ModeKey && answer.StatusCode == http.StatusUnauthorized {
@@ -181,7 +188,7 @@ func (p *passing) stripAnswer(answer *http.Response) error {
 	if len(text) > 0 {
 		stripped, err = strip(text, p.server.parts.Passthrough.Key().Reveal())
 	}
-	if err != nil || len(text) > maxStripped || answer.Header.Get("Content-Encoding") != "" {
+	if err != nil || len(text) > maxStripped || isPart(answer) {
 		return fmt.Errorf("%w: it is not JSON of at most 4 MiB", session.ErrPortalBadResponse)
 	}
 	answer.Body = io.NopCloser(bytes.NewReader(stripped))

@@ -93,7 +93,7 @@ func (s *stripping) member(first *bool, depth int) error {
 		return err
 	}
 	name, _ := token.(string)
-	if isCredential(name) {
+	if isCredential(name) || s.forbidden != "" && strings.Contains(name, s.forbidden) {
 		return s.skip()
 	}
 	s.comma(first)
@@ -141,5 +141,5 @@ func isCredential(name string) bool {
 	case "secret", "clientsecret", "secretkey", "privatekey", "password":
 		return true
 	}
-	return strings.HasSuffix(spelled, "apikey") || strings.HasSuffix(spelled, "apisecret")
+	return strings.Contains(spelled, "apikey") || strings.Contains(spelled, "apisecret") || strings.Contains(spelled, "apitoken")
 }

@@ -30,8 +30,9 @@ type custodianCall struct{ method, path string }
 // custodianCalls are all: what makes sessions, or shows a key of Portal's, is not among them.
 var custodianCalls = []custodianCall{
 	{http.MethodGet, portalV1}, {http.MethodGet, portalV1 + "/{}"},
-	// Portal's reference has the one, its own example the other.
+	// Both are seen: its own example sends the GET.
 	{http.MethodPost, portalV1 + "/{}/web-otp"}, {http.MethodGet, portalV1 + "/{}/web-otp"},
+	{http.MethodPost, portalV3 + "/{}/web-otps"},
 	{http.MethodGet, portalV3}, {http.MethodGet, portalV3 + "/{}"},
 	{http.MethodPatch, portalV3 + "/{}/enable-eject"},
 	{http.MethodPost, portalV3 + "/{}/prepare-eject"}, {http.MethodPost, portalV1 + "/{}/prepare-eject"},

@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"compress/gzip"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -342,7 +343,7 @@ func TestOnlyTheCallsListedGoWithThePortalAPIKey(t *testing.T) {
 	const v1, v3 = "/api/v1/custodians/clients", "/api/v3/custodians/me/clients"
 	allowed := []string{
 		"GET " + v1, "GET " + v1 + "/" + alice, "GET " + v1 + "/" + alice + "/web-otp", "POST " + v1 + "/" + alice + "/web-otp", "POST " + v1 + "/" + alice + "/prepare-eject",
-		"GET " + v3, "GET " + v3 + "/" + alice, "PATCH " + v3 + "/" + alice + "/enable-eject", "POST " + v3 + "/" + alice + "/prepare-eject", "POST /api/clients",
+		"GET " + v3, "GET " + v3 + "/" + alice, "POST " + v3 + "/" + alice + "/web-otps", "PATCH " + v3 + "/" + alice + "/enable-eject", "POST " + v3 + "/" + alice + "/prepare-eject", "POST /api/clients",
 	}
 	for _, call := range allowed {
 		method, path, _ := strings.Cut(call, " ")
@@ -376,9 +377,11 @@ func TestAnAnswerToThePortalAPIKeyComesWithoutWhatNeverExpires(t *testing.T) {
 		want         int
 		says         string
 	}{
-		"nested":                    {200, "application/json", `{"results":[{"id":"a","clientApiKey":"k1","n":12345678901234567890,"deep":{"client_api_key":"k2","x":1e400}}],"custodianApiKey":{"k":"k3"}}`, 200, `{"results":[{"id":"a","n":12345678901234567890,"deep":{"x":1e400}}]}`},
+		"nested":                    {200, "application/json", `{"results":[{"id":"a","clientApiKey":"k1","n":12345678901234567890,"deep":{"client_api_key":"k2","x":1e400}}],"custodianApiKey":{"k":"k3"},"Secret":["s"]}`, 200, `{"results":[{"id":"a","n":12345678901234567890,"deep":{"x":1e400}}]}`},
 		"an error":                  {404, "application/json; charset=utf-8", `{"error":"no","apiKey":"k"}`, 404, `{"error":"no"}`},
 		"the key itself":            {200, "application/json", `["say ` + portaltest.DefaultKey + `",true,null]`, 200, `["",true,null]`},
+		"the key itself for a name": {200, "application/json", `{"` + portaltest.DefaultKey + `":1,"a":{"clientApiKeys":["k"]}}`, 200, `{"a":{}}`},
+		"a part":                    {206, "application/json", `"k"`, 502, "portal_bad_response"},
 		"nothing":                   {204, "", "", 204, ""},
 		"the key is refused":        {401, "application/json", `{}`, 502, "portal_unauthorized"},
 		"no JSON":                   {200, "text/html", `<p>clientApiKey</p>`, 502, "portal_bad_response"},
@@ -426,6 +429,43 @@ func TestWhatIsToldOfAClientComesWithoutItsPermanentKeyUnlessToItself(t *testing
 	defer func() { _ = answer.Body.Close() }()
 	if got, err := io.ReadAll(answer.Body); string(got) != body {
 		t.Errorf("a device is told %s, %v; want it as it is", got, err)
+	}
+}
+
+func TestNoPartOfAnAnswerIsAskedForThatMustBeLookedInto(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, passingTo(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(`{"id":"a","clientApiKey":"permanent"}`))
+	}))
+	for _, path := range []string{"/api/v1/clients/me", "/api/v2/clients/me", "/api/v3/custodians/me/clients/" + alice} {
+		if a := w.get(path, named, "Range: bytes=25-35"); a.status != http.StatusOK || a.body != `{"id":"a"}` {
+			t.Errorf("%s: %d %s", path, a.status, a.body)
+		}
+	}
+	if a := w.get(whoAmI, named, "Range: bytes=1-4"); a.status != http.StatusPartialContent || a.body != `"id"` {
+		t.Errorf("of what need not be looked into: %d %s", a.status, a.body)
+	}
+}
+
+func TestACallerWhoLeavesTakesItsRequestAlong(t *testing.T) {
+	t.Parallel()
+	came, left := make(chan struct{}), make(chan struct{})
+	w := newWorld(t, passingTo(func(_ http.ResponseWriter, r *http.Request) {
+		close(came)
+		<-r.Context().Done()
+		close(left)
+	}))
+	w.fetch()
+	ctx, leave := context.WithCancel(t.Context())
+	go func() { <-came; leave() }()
+	w.doAs(ctx, http.MethodGet, whoAmI, "", named)
+	<-left
+	if diff := cmp.Diff([]proxy.Pass{{Family: session.RouteClient, Mode: proxy.ModeInject, Outcome: proxy.OutcomeGone}}, w.outcomes(1)); diff != "" {
+		t.Errorf("counted (-want +got):\n%s", diff)
+	}
+	if strings.Contains(w.log.String(), `"level":"ERROR"`) {
+		t.Errorf("logged as an error:\n%s", w.log)
 	}
 }
 

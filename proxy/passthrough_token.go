@@ -116,8 +116,7 @@ func (p *passing) sendWithKey(out *http.Request) (*http.Response, error) {
 // send sends the request once.
 func (p *passing) send(request *http.Request) (*http.Response, error) {
 	if request.Method != http.MethodGet && request.Method != http.MethodHead {
-		// Without these net/http does not send it anew over another connection.
-		request.GetBody = nil
+		// With a body that can't be had again net/http does not send it anew over another connection, empty or not.
 		if request.Body == nil || request.Body == http.NoBody {
 			request.Body = io.NopCloser(bytes.NewReader(nil))
 		}

@@ -62,8 +62,7 @@ func TestFirstLineSaysWhatRunsHere(t *testing.T) {
 		"level": "INFO", "msg": "serving", "time": got["time"], "version": build().Version,
 		"listen": strings.TrimPrefix(c.data, "http://"), "admin_listen": strings.TrimPrefix(c.admin, "http://"),
 		"portal": "portal.example:8443", "store": "redis server", "callers": "anybody on this machine", "refresh": "observe",
-		"mint_rate": "0", "probe_rate": "200/m", "traces": "127.0.0.1:4318",
-		"passthrough": "enclave,client",
+		"mint_rate": "0", "probe_rate": "200/m", "traces": "127.0.0.1:4318", "passthrough": "enclave,client",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("the first line (-want +got):\n%s", diff)

@@ -28,12 +28,16 @@ func TestStatsCountWhatWasDone(t *testing.T) {
 	probe(portal, cst)
 	probe(portal, "dead")
 	post(portal, "/v1/sign", cst, "{}")
+	post(portal, "/v1/sign", "dead", "{}")
+	send(portal, "DELETE", clientsMe+"/x", cst, "")
+	post(portal, "/rpc/v1/eip155/1", cst, "{}")
+	post(portal, "/rpc/v1/eip155/1", "dead", "{}")
 	send(portal, "GET", "/nowhere", "", "")
 	portal.Inject(portaltest.Mint, portaltest.Fault{Kind: portaltest.Status, Status: 500})
 	post(portal, mintV1(alice), portaltest.DefaultKey, "{}")
 	post(portal, mintV1(alice), portaltest.DefaultKey, "{}") // the seventh of its family
 	want := portaltest.Stats{
-		Requests: 11, Registrations: 1, Mints: 2, Probes: 1, Unauthorized: 2, RateLimited: 1, Faulted: 1,
+		Requests: 15, Registrations: 1, Mints: 2, Probes: 1, Uses: 2, Executions: 1, Unauthorized: 4, RateLimited: 1, Faulted: 1,
 		MintsByClient: map[string]int{alice: 2},
 	}
 	if diff := cmp.Diff(want, portal.Stats()); diff != "" {

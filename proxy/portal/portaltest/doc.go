@@ -20,6 +20,14 @@
 //   - Clients and tokens are kept until the process ends, but for killed
 //     tokens.
 //
+// # What calls with a token are told
+//
+// Calls to the Clients API and the Enclave MPC API are taken at every path of
+// theirs. But for a probe and for what an SDK tracks they are told what came, as
+// {"clientId":"…","method":"…","path":"…","query":"…","bodyBytes":n}; at the
+// Clients API one with the header X-Simulated-Status: 418 is answered with that
+// status. X-Portal-Trace-Id comes back as it came. A body may have 32 MiB.
+//
 // # Control routes
 //
 // What a test does through methods another process does over HTTP. Control
@@ -37,8 +45,8 @@
 //	GET    /_sim/behavior                  Behavior
 //	PUT    /_sim/behavior  {…}             replaces what is named, keeps the rest, answers like GET
 //
-// Faults are named by operation (register, mint, read, list, probe, track,
-// enclave or all); null clears:
+// Faults are named by operation (register, mint, read, list, manage, probe,
+// track, use, enclave or all); null clears:
 //
 //	{"mintKillsOlder":true,"rateLimit":200,"retryAfter":"seconds"}
 //	{"faults":{"mint":{"kind":"status","status":503,"times":3},"probe":{"latency":"250ms"}}}

@@ -132,6 +132,7 @@ func TestRegistrationMakesAClientWithALiveToken(t *testing.T) {
 	}{
 		"v1":                                {registerV1, `{}`, 201, false},
 		"v3":                                {registerV3, `{}`, 200, false},
+		"before there were versions":        {"/api/clients", `{}`, 201, false},
 		"v1 account-abstracted":             {registerV1, `{"isAccountAbstracted":true}`, 201, true},
 		"v3 account-abstracted":             {registerV3, `{"isAccountAbstracted":true}`, 200, true},
 		"v1 without a body":                 {registerV1, ``, 201, false},
@@ -249,7 +250,7 @@ func TestOnlyV1LeaksTheClientAPIKeyOfAClientRead(t *testing.T) {
 
 var enclavePaths = []string{
 	"/v1/generate", "/v1/sign", "/v1/assets/send", "/v1/backup", "/v1/recover",
-	"/v1/raw/sign/SECP256K1", "/v1/raw/sign/ED25519",
+	"/v1/raw/sign/SECP256K1", "/v1/raw/sign/ED25519", "/v1/of/another/day",
 }
 
 func TestEnclaveTakesLiveTokensAndSlidesThem(t *testing.T) {
@@ -292,7 +293,10 @@ func TestCustodianRoutesNeedThePortalAPIKey(t *testing.T) {
 		"register v1": {"POST", registerV1}, "register v3": {"POST", registerV3},
 		"mint v1": {"POST", mintV1(alice)}, "mint v3": {"POST", mintV3(alice)},
 		"read v1": {"GET", registerV1 + "/" + alice}, "read v3": {"GET", registerV3 + "/" + alice},
-		"list v3": {"GET", registerV3},
+		"list v3": {"GET", registerV3}, "list v1": {"GET", registerV1}, "register, legacy": {"POST", "/api/clients"},
+		"web-otp":       {"GET", registerV1 + "/" + alice + "/web-otp"},
+		"enable-eject":  {"PATCH", registerV3 + "/" + alice + "/enable-eject"},
+		"prepare-eject": {"POST", registerV3 + "/" + alice + "/prepare-eject"},
 	}
 	for name, route := range routes {
 		for credential, bearer := range map[string]string{
@@ -344,18 +348,23 @@ func TestDeadTokensMeetA401InEveryForm(t *testing.T) {
 func TestWhatIsNoRouteIsNotFound(t *testing.T) {
 	portal, _ := newPortal(t, portaltest.Options{})
 	for name, route := range map[string][2]string{
-		"the root":            {"GET", "/"},
-		"an empty client id":  {"POST", registerV1 + "//session"},
-		"a way up":            {"POST", registerV1 + "/../clients/x/session"},
-		"a trailing slash":    {"POST", registerV1 + "/"},
-		"another method":      {"DELETE", registerV1},
-		"a get of a mint":     {"GET", mintV1(alice)},
-		"v2 of a mint":        {"POST", "/api/v2/custodians/clients/x/session"},
-		"v1's word in v3":     {"POST", registerV3 + "/x/session"},
-		"a curve too many":    {"POST", "/v1/raw/sign/a/b"},
-		"below clients/me":    {"GET", clientsMe + "/x"},
-		"a post of a probe":   {"POST", clientsMe},
-		"another Enclave API": {"POST", "/v1/eject"},
+		"the root":             {"GET", "/"},
+		"an empty client id":   {"POST", registerV1 + "//session"},
+		"a way up":             {"POST", registerV1 + "/../clients/x/session"},
+		"a trailing slash":     {"POST", registerV1 + "/"},
+		"another method":       {"DELETE", registerV1},
+		"a get of a mint":      {"GET", mintV1(alice)},
+		"v2 of a mint":         {"POST", "/api/v2/custodians/clients/x/session"},
+		"v1's word in v3":      {"POST", registerV3 + "/x/session"},
+		"another Enclave API":  {"POST", "/v2/sign"},
+		"a get of an Enclave":  {"GET", "/v1/sign"},
+		"where it begins":      {"POST", "/v1"},
+		"beside clients/me":    {"GET", clientsMe + "x"},
+		"v4 of clients/me":     {"GET", "/api/v4/clients/me"},
+		"v2 of swaps":          {"GET", "/api/v2/swaps/quote"},
+		"where swaps begin":    {"GET", "/api/v1/swaps"},
+		"a method of its own":  {"BREW", clientsMe + "/x"},
+		"a way up in disguise": {"GET", clientsMe + "/%2e%2e/me"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := send(portal, route[0], route[1], portaltest.DefaultKey, "")

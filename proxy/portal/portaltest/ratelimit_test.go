@@ -62,13 +62,14 @@ func TestRateLimitIsAFamilysOwn(t *testing.T) {
 		"register": post(portal, registerV3, portaltest.DefaultKey, "{}").Code,
 		"read":     send(portal, "GET", registerV3+"/"+alice, portaltest.DefaultKey, "").Code,
 		"list":     list(portal, "").Code,
+		"web-otp":  send(portal, "GET", registerV1+"/"+alice+"/web-otp", portaltest.DefaultKey, "").Code,
 	} {
 		if w != http.StatusTooManyRequests {
 			t.Errorf("a third custodian request, %s, gets %d", what, w)
 		}
 	}
 	object(t, probe(portal, cst), 200)
-	object(t, probe(portal, cst), 200)
+	object(t, post(portal, clientsMe+"/x", cst, "{}"), 200)
 	object(t, probe(portal, cst), 429)
 	for range 5 {
 		object(t, post(portal, "/v1/sign", cst, "{}"), 200)

@@ -1,13 +1,6 @@
 package portaltest
 
-import (
-	"encoding/json"
-	"io"
-	"net/http"
-	"net/url"
-	"strings"
-	"time"
-)
+import "net/http"
 
 // Operation is what a request asks Portal for, whatever the API version.
 type Operation string
@@ -18,8 +11,10 @@ const (
 	Mint     Operation = "mint"     // make a session, that is a CST
 	Read     Operation = "read"     // read one client with the Portal API Key
 	List     Operation = "list"     // read some clients, page by page
+	Manage   Operation = "manage"   // a client's web-otp, enable-eject or prepare-eject with the Portal API Key
 	Probe    Operation = "probe"    // GET …/clients/me with a CST
 	Track    Operation = "track"    // what an SDK tells Portal's analytics, with a CST
+	Use      Operation = "use"      // any other call to the Clients API with a CST
 	Enclave  Operation = "enclave"  // any call to the Enclave MPC API
 	All      Operation = "all"
 )
@@ -29,18 +24,11 @@ var families = map[Operation]family{
 	Mint:     custodianAPI,
 	Read:     custodianAPI,
 	List:     custodianAPI,
+	Manage:   custodianAPI,
 	Probe:    clientsAPI,
 	Track:    clientsAPI,
+	Use:      clientsAPI,
 	Enclave:  enclaveAPI,
-}
-
-// call is what counts of a request.
-type call struct {
-	bearer   string
-	clientID string
-	query    url.Values
-	body     []byte
-	at       time.Time
 }
 
 // work is what a route does, under the lock.
@@ -53,21 +41,25 @@ func (p *Portal) newRoutes() *http.ServeMux {
 			mux.HandleFunc(pattern, p.handler(operation, w))
 		}
 	}
-	handle(Register, withKey(register(http.StatusCreated)), "POST /api/v1/custodians/clients")
+	handle(Register, withKey(register(http.StatusCreated)), "POST /api/v1/custodians/clients", "POST /api/clients")
 	handle(Register, withKey(register(http.StatusOK)), "POST /api/v3/custodians/me/clients")
 	handle(Mint, withKey((*Portal).mint),
 		"POST /api/v1/custodians/clients/{id}/session",
 		"POST /api/v3/custodians/me/clients/{id}/sessions")
 	handle(Read, withKey((*Portal).readLeaky), "GET /api/v1/custodians/clients/{id}")
 	handle(Read, withKey((*Portal).read), "GET /api/v3/custodians/me/clients/{id}")
+	handle(List, withKey((*Portal).listLeaky), "GET /api/v1/custodians/clients")
 	handle(List, withKey((*Portal).list), "GET /api/v3/custodians/me/clients")
+	// v1's web-otp is a GET in v1's reference, and was a POST in v3's before v3 had one of its own.
+	handle(Manage, withKey((*Portal).webOTP), "POST /api/v3/custodians/me/clients/{id}/web-otps",
+		"GET /api/v1/custodians/clients/{id}/web-otp", "POST /api/v1/custodians/clients/{id}/web-otp")
+	handle(Manage, withKey((*Portal).enableEject), "PATCH /api/v3/custodians/me/clients/{id}/enable-eject")
+	handle(Manage, withKey((*Portal).prepareEject), "POST /api/v3/custodians/me/clients/{id}/prepare-eject")
+	handle(Manage, withKey((*Portal).prepareEjectLeaky), "POST /api/v1/custodians/clients/{id}/prepare-eject")
 	handle(Probe, withToken((*Portal).probe),
 		"GET /api/v1/clients/me", "GET /api/v2/clients/me", "GET /api/v3/clients/me")
 	handle(Track, withToken((*Portal).track), "POST /api/v1/analytics/identify", "POST /api/v1/analytics/track")
-	handle(Enclave, withToken((*Portal).execute),
-		"POST /v1/generate", "POST /v1/sign", "POST /v1/assets/send",
-		"POST /v1/backup", "POST /v1/recover", "POST /v1/raw/sign/{curve}")
-	mux.HandleFunc("/", p.notFound)
+	mux.HandleFunc("/", p.newFamilies())
 	p.addControl(mux)
 	return mux
 }
@@ -75,9 +67,9 @@ func (p *Portal) newRoutes() *http.ServeMux {
 // handler takes a request of operation from its arrival to its answer.
 func (p *Portal) handler(operation Operation, w work) http.HandlerFunc {
 	return func(rw http.ResponseWriter, r *http.Request) {
-		c, err := readCall(r)
+		c, err := readCall(rw, r)
 		if err != nil {
-			refusal(http.StatusBadRequest).send(rw)
+			refusal(unreadable(err)).send(rw)
 			return
 		}
 		f, name := p.arrive(operation)
@@ -90,23 +82,11 @@ func (p *Portal) handler(operation Operation, w work) http.HandlerFunc {
 			hangUp(rw)
 			return
 		}
+		if c.trace != "" && families[operation] != custodianAPI {
+			rw.Header().Set(traceHeader, c.trace)
+		}
 		f.deliver(rw, a)
 	}
-}
-
-// readCall reads the body to its end: net/http watches for the caller's leaving
-// only from then on.
-func readCall(r *http.Request) (call, error) {
-	body, err := io.ReadAll(r.Body)
-	return call{bearer: bearer(r), clientID: r.PathValue("id"), query: r.URL.Query(), body: body}, err
-}
-
-func bearer(r *http.Request) string {
-	credential, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if !ok {
-		return ""
-	}
-	return credential
 }
 
 // perform does the work, unless the fault is to happen instead of it.
@@ -154,73 +134,4 @@ func withToken(w work) work {
 		c.clientID = t.owner.id
 		return w(p, c)
 	}
-}
-
-func register(success int) work {
-	return func(p *Portal, c call) answer {
-		var wish struct {
-			IsAccountAbstracted bool `json:"isAccountAbstracted"`
-		}
-		if len(c.body) > 0 && json.Unmarshal(c.body, &wish) != nil {
-			return refusal(http.StatusBadRequest)
-		}
-		owner := p.ledger.add(randomID())
-		owner.isAccountAbstracted = wish.IsAccountAbstracted
-		p.stats.Registrations++
-		d := describe(owner)
-		d.ClientAPIKey, d.ClientSessionToken = owner.apiKey, p.ledger.mint(owner, c.at)
-		return answer{status: success, body: d}
-	}
-}
-
-func (p *Portal) mint(c call) answer {
-	if p.behavior.AnyClient {
-		p.ledger.add(c.clientID)
-	}
-	owner, known := p.ledger.clients[c.clientID]
-	if !known {
-		return refusal(p.behavior.UnknownClientStatus)
-	}
-	if p.behavior.MintKillsOlder {
-		p.ledger.killAll(owner)
-	}
-	p.stats.Mints++
-	p.stats.MintsByClient[owner.id]++
-	d := describe(owner)
-	d.ClientSessionToken = p.ledger.mint(owner, c.at)
-	return answer{status: http.StatusOK, body: d}
-}
-
-func (p *Portal) read(c call) answer {
-	owner, known := p.ledger.clients[c.clientID]
-	if !known {
-		return refusal(p.behavior.UnknownClientStatus)
-	}
-	return answer{status: http.StatusOK, body: describe(owner)}
-}
-
-// readLeaky gives the Client API Key away, as Portal's v1 does.
-func (p *Portal) readLeaky(c call) answer {
-	a := p.read(c)
-	if d, ok := a.body.(document); ok {
-		d.ClientAPIKey = p.ledger.clients[c.clientID].apiKey
-		a.body = d
-	}
-	return a
-}
-
-func (p *Portal) probe(c call) answer {
-	p.stats.Probes++
-	d := describe(p.ledger.clients[c.clientID])
-	d.Wallets = []struct{}{}
-	return answer{status: http.StatusOK, body: d}
-}
-
-func (p *Portal) track(call) answer {
-	return answer{status: http.StatusOK, body: map[string]bool{"success": true}}
-}
-
-// execute stands for every Enclave call: what they answer is of no concern here.
-func (p *Portal) execute(c call) answer {
-	return answer{status: http.StatusOK, body: map[string]string{"data": "simulated", "clientId": c.clientID}}
 }

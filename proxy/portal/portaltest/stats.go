@@ -18,6 +18,11 @@ type Stats struct {
 	Mints int `json:"mints"`
 	// Probes are reads of …/clients/me that found the CST live.
 	Probes int `json:"probes"`
+	// Uses are calls to the rest of the Clients API that found the CST live,
+	// whatever status they asked for; what an SDK tracks is not among them.
+	Uses int `json:"uses"`
+	// Executions are calls to the Enclave MPC API that found the CST live.
+	Executions int `json:"executions"`
 	// Unauthorized are requests without the right key or a live CST.
 	Unauthorized int `json:"unauthorized"`
 	// RateLimited are requests refused for the rate limit.

@@ -157,10 +157,10 @@ func TestErrorsSlideOnlyIfToldTo(t *testing.T) {
 	}{
 		"a 400":                             {false, status(400), clientsMe, false},
 		"a 429":                             {false, status(429), clientsMe, false},
-		"a 404 for want of a route":         {false, portaltest.Fault{}, "/api/v3/clients/me/x", false},
+		"a 404 for want of a route":         {false, portaltest.Fault{}, "/api/v3/clients/you", false},
 		"told to: a 400":                    {true, status(400), clientsMe, true},
 		"told to: a 429":                    {true, status(429), clientsMe, true},
-		"told to: a 404 for want of route":  {true, portaltest.Fault{}, "/api/v3/clients/me/x", true},
+		"told to: a 404 for want of route":  {true, portaltest.Fault{}, "/api/v3/clients/you", true},
 		"told to: a 401":                    {true, status(401), clientsMe, false},
 		"told to: a 500":                    {true, status(500), clientsMe, false},
 		"told to: a redirect":               {true, portaltest.Fault{Kind: portaltest.Redirect}, clientsMe, false},
