@@ -12,8 +12,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/urfave/cli/v3"
-
-	"github.com/cstproxy/cstproxy/proxy/session"
 )
 
 func settingOf(t *testing.T, variable string) setting {
@@ -281,52 +279,6 @@ func TestListenAddressPrintsAsItReads(t *testing.T) {
 			var got listenAddress
 			if err := got.UnmarshalText([]byte(text)); err != nil || got.String() != want {
 				t.Errorf("got %q, %v, want %q", got, err, want)
-			}
-		})
-	}
-}
-
-func TestFamiliesPrintAsTheyRead(t *testing.T) {
-	t.Parallel()
-	for text, want := range map[string]struct {
-		prints     string
-		withTokens bool
-	}{
-		"client":                      {"client", true},
-		"enclave":                     {"enclave", true},
-		"custodian":                   {"custodian", false},
-		"custodian,client":            {"custodian,client", true},
-		" client , enclave ":          {"client,enclave", true},
-		"client,enclave,custodian":    {"client,enclave,custodian", true},
-		"\tenclave,\ncustodian\u00a0": {"enclave,custodian", true},
-	} {
-		t.Run(text, func(t *testing.T) {
-			t.Parallel()
-			var got families
-			if err := got.UnmarshalText([]byte(text)); err != nil || got.String() != want.prints || got.withTokens() != want.withTokens {
-				t.Errorf("got %q, with tokens %t, %v; want %q, %t", got, got.withTokens(), err, want.prints, want.withTokens)
-			}
-		})
-	}
-	if none := families(nil); none.String() != "" || none.withTokens() {
-		t.Errorf("none prints as %q, with tokens %t", none, none.withTokens())
-	}
-}
-
-func TestFamiliesRefuseWhatIsNone(t *testing.T) {
-	t.Parallel()
-	for _, text := range []string{
-		"", ",", "client,", ",client", "client,,enclave", "Client", "clients", "client enclave", "client;enclave", "all", "*", "none", "token", "register",
-		"client,client", "client,enclave,client",
-	} {
-		t.Run(text, func(t *testing.T) {
-			t.Parallel()
-			got := families{session.RouteEnclave}
-			if err := got.UnmarshalText([]byte(text)); err == nil {
-				t.Errorf("taken as %q", got)
-			}
-			if got.String() != "enclave" {
-				t.Errorf("left as %q, want what it was", got)
 			}
 		})
 	}
