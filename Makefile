@@ -21,7 +21,7 @@ CREATED  := $(shell TZ=UTC0 git log -1 --format=%cd --date=format-local:%Y-%m-%d
 # run time keeps every method of every type in the binary, which is a third of it.
 TAGS     := urfave_cli_no_template
 # Nothing is inlined in what runs at the start alone, or once a scrape: that is a quarter of a megabyte, and nobody waits for it.
-GCFLAGS  := $(foreach cold,google.golang.org/protobuf go.yaml.in github.com/urfave,-gcflags=$(cold)/...=-l)
+GCFLAGS  := $(foreach cold,google.golang.org/protobuf go.yaml.in github.com/urfave github.com/tink-crypto github.com/go-jose github.com/prometheus/common github.com/prometheus/procfs,-gcflags=$(cold)/...=-l)
 LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.revision=$(REVISION)
 TOOL     := go tool -modfile=.tools/go.mod
 

@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
-	"github.com/maypok86/otter/v2"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/cstproxy/cstproxy/proxy/session"
@@ -32,7 +32,7 @@ type Index struct {
 	session.Store
 	parts IndexParts
 	// owners are those of tokens that this replica saw lately.
-	owners *otter.Cache[session.TokenID, owner]
+	owners *owners
 	due    chan session.Token
 }
 
@@ -40,6 +40,50 @@ type Index struct {
 type owner struct {
 	client session.ClientID
 	shared bool
+}
+
+// owners remembers the owners of tokens for a while: for half of lasts at least, unless there are more than most. It is two
+// maps of which the older goes when the younger is full, or of age: what it forgets too early is noted again. It is safe for
+// concurrent use.
+type owners struct {
+	most  int
+	lasts time.Duration
+
+	mu         sync.RWMutex
+	turned     time.Time
+	young, old map[session.TokenID]owner
+}
+
+func (o *owners) get(id session.TokenID) (owner, bool) {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	if time.Since(o.turned) >= o.lasts {
+		return owner{}, false
+	}
+	if known, ok := o.young[id]; ok {
+		return known, true
+	}
+	known, ok := o.old[id]
+	return known, ok
+}
+
+func (o *owners) set(id session.TokenID, is owner) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if age := time.Since(o.turned); o.young == nil || age >= o.lasts/2 || len(o.young) >= max(o.most/2, 1) {
+		o.old = o.young
+		if age >= o.lasts {
+			o.old = nil
+		}
+		o.young, o.turned = map[session.TokenID]owner{}, time.Now()
+	}
+	o.young[id] = is
+}
+
+func (o *owners) forget() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.young, o.old = nil, nil
 }
 
 // NewIndex returns an empty Index.
@@ -50,14 +94,9 @@ func NewIndex(parts IndexParts) *Index {
 	}
 	return &Index{
 		Store: parts.Store, parts: parts, due: make(chan session.Token, mostDue),
-		owners: otter.Must(&otter.Options[session.TokenID, owner]{
-			MaximumSize: parts.Entries, ExpiryCalculator: otter.ExpiryWriting[session.TokenID, owner](lasts),
-		}),
+		owners: &owners{most: parts.Entries, lasts: lasts},
 	}
 }
-
-// Close ends the goroutines.
-func (i *Index) Close() { i.owners.StopAllGoroutines() }
 
 // Run notes what was seen, behind the back of who asked for it, until ctx ends.
 func (i *Index) Run(ctx context.Context) {
@@ -73,17 +112,17 @@ func (i *Index) Run(ctx context.Context) {
 
 // catchUp notes a token unless that was done meanwhile. If it fails, it is tried again when the token is seen again.
 func (i *Index) catchUp(ctx context.Context, token session.Token) {
-	if known, ok := i.owners.GetIfPresent(token.ID); !ok || !known.shared {
+	if known, ok := i.owners.get(token.ID); !ok || !known.shared {
 		_ = i.note(ctx, token)
 	}
 }
 
 // Lost says that the fleet's index may be lost: everything is noted anew when it is seen.
-func (i *Index) Lost() { i.owners.InvalidateAll() }
+func (i *Index) Lost() { i.owners.forget() }
 
 // Client implements [session.Index].
 func (i *Index) Client(ctx context.Context, id session.TokenID) (session.ClientID, error) {
-	if known, ok := i.owners.GetIfPresent(id); ok {
+	if known, ok := i.owners.get(id); ok {
 		return known.client, nil
 	}
 	if i.parts.Shared == nil {
@@ -91,7 +130,7 @@ func (i *Index) Client(ctx context.Context, id session.TokenID) (session.ClientI
 	}
 	client, err := i.parts.Shared.whose(ctx, id)
 	if err == nil && client != "" {
-		i.owners.Set(id, owner{client, true})
+		i.owners.set(id, owner{client, true})
 	}
 	return client, err
 }
@@ -127,12 +166,12 @@ func (i *Index) see(token session.Token) {
 	if token.IsZero() {
 		return
 	}
-	known, ok := i.owners.GetIfPresent(token.ID)
+	known, ok := i.owners.get(token.ID)
 	if ok && known.shared {
 		return
 	}
 	if !ok {
-		i.owners.Set(token.ID, owner{token.Client, i.parts.Shared == nil})
+		i.owners.set(token.ID, owner{token.Client, i.parts.Shared == nil})
 	}
 	if i.parts.Shared == nil {
 		return
@@ -149,7 +188,7 @@ func (i *Index) note(ctx context.Context, token session.Token) error {
 			return err
 		}
 	}
-	i.owners.Set(token.ID, owner{token.Client, true})
+	i.owners.set(token.ID, owner{token.Client, true})
 	return nil
 }
 

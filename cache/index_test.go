@@ -2,7 +2,9 @@ package cache_test
 
 import (
 	"context"
+	"strconv"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cstproxy/cstproxy/cache"
@@ -21,7 +23,6 @@ func newIndex(t *testing.T, store session.Store, shared *cache.Redis) *cache.Ind
 	t.Cleanup(func() {
 		stop()
 		<-ended
-		index.Close()
 	})
 	return index
 }
@@ -150,10 +151,53 @@ func TestIndexOfAWrongKindIsNone(t *testing.T) {
 	}
 }
 
+// TestIndexRemembersNoMoreThanItMay has far more tokens seen than there is room for: the latest are known.
+func TestIndexRemembersNoMoreThanItMay(t *testing.T) {
+	t.Parallel()
+	memory := remember(t, time.Now)
+	index := cache.NewIndex(cache.IndexParts{Store: memory, Lifetime: portal(), Entries: 100})
+	var ids []session.TokenID
+	for i := range 1000 {
+		token := newToken(session.ClientID("client-" + strconv.Itoa(i)))
+		if _, err := index.Commit(t.Context(), token, 0); err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, token.ID)
+	}
+	known := 0
+	for _, id := range ids {
+		if owner(t, index, id) != "" {
+			known++
+		}
+	}
+	if last := owner(t, index, ids[len(ids)-1]); last != "client-999" || known < 50 || known > 100 {
+		t.Errorf("%d are known, want 50 to 100, and the last is %q's", known, last)
+	}
+}
+
+func TestIndexForgetsWhatItDidNotSeeForLong(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := &sessiontest.Store{}
+		index := cache.NewIndex(cache.IndexParts{Store: store, Lifetime: portal(), Entries: 100})
+		token := sessiontest.NewToken(alice, time.Now())
+		if _, err := index.Commit(t.Context(), token, 0); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(8*day - 1)
+		if got := owner(t, index, token.ID); got != alice {
+			t.Errorf("as long as it may be kept it is %q's", got)
+		}
+		time.Sleep(1)
+		if got := owner(t, index, token.ID); got != "" {
+			t.Errorf("after that it is still %q's", got)
+		}
+	})
+}
+
 func BenchmarkLoadThroughTheIndex(b *testing.B) {
 	memory := remember(b, time.Now)
 	index := cache.NewIndex(cache.IndexParts{Store: memory, Lifetime: portal(), Entries: 1000})
-	defer index.Close()
 	token := newToken(alice)
 	if _, err := index.Commit(b.Context(), token, 0); err != nil {
 		b.Fatal(err)

@@ -24,7 +24,7 @@ const (
 func passing(s *setup) {
 	s.passes, s.repeats = session.Families(), []session.Route{session.RouteClient}
 	index := cache.NewIndex(cache.IndexParts{Store: s.Store, Lifetime: lifetime(), Entries: 1000})
-	s.Store, s.Index, s.end = index, index, index.Close
+	s.Store, s.Index = index, index
 }
 
 // passingTo has them passed on to an upstream of the test's own.

@@ -86,11 +86,9 @@ type setup struct {
 	key      string
 	inFlight int
 	// passes are the families that are passed on, to upstream, or to the simulated Portal if it is nil.
-	passes  []session.Route
-	repeats []session.Route
-	passFor time.Duration
-	// end is called when the world has ended.
-	end      func()
+	passes   []session.Route
+	repeats  []session.Route
+	passFor  time.Duration
 	upstream http.Handler
 	audit    *audit
 	trace    func(context.Context) string
@@ -143,9 +141,6 @@ func newWorld(t *testing.T, changes ...func(*setup)) *world {
 		upstream.Close()
 		client.Close()
 		_ = memory.Close()
-		if s.end != nil {
-			s.end()
-		}
 	})
 	t.Cleanup(func() {
 		w.close()

@@ -65,7 +65,8 @@ describe("an SDK whose apiHost is the proxy", () => {
   test("reaches the Enclave MPC API by a host with a path", async () => {
     const { clientSessionToken: token } = await proxy.token("signer");
     const shares = await start(token).api.generatePreGeneratedShares("{}");
-    assert.deepEqual(shares, { data: "simulated", clientId: "signer" });
+    assert.equal(shares.clientId, "signer");
+    assert.equal(shares.path, "/v1/generate");
     await allPassed();
     await until("it to be counted", async () => await proxy.passed("enclave", "observe", "ok") === 1);
   });

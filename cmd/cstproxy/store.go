@@ -125,10 +125,9 @@ func (s store) indexed(config Config, shared *cache.Redis) store {
 		return s
 	}
 	index := cache.NewIndex(cache.IndexParts{Store: s.tokens, Shared: shared, Lifetime: lifetime(config), Entries: config.MemoryEntries})
-	run, shut := s.run, s.close
+	run := s.run
 	s.tokens, s.index, s.lost = index, index, index.Lost
 	s.run = together(run, index.Run)
-	s.close = func() error { index.Close(); return shut() }
 	return s
 }
 
