@@ -88,13 +88,15 @@ func (o *owners) forget() {
 
 // NewIndex returns an empty Index.
 func NewIndex(parts IndexParts) *Index {
-	lasts := keptAtMost(parts.Lifetime)
+	// Half of both at least is kept, and there is nowhere else to look.
+	lasts, most := 2*keptAtMost(parts.Lifetime), 2*parts.Entries
 	if parts.Shared != nil {
+		most = parts.Entries
 		lasts = parts.Lifetime.IdleTTL / 24 // then it is noted anew: it may be lost there, or sealed with a key that is gone
 	}
 	return &Index{
 		Store: parts.Store, parts: parts, due: make(chan session.Token, mostDue),
-		owners: &owners{most: parts.Entries, lasts: lasts},
+		owners: &owners{most: most, lasts: lasts},
 	}
 }
 

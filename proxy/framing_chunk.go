@@ -15,6 +15,8 @@ func (s *scan) chunk(b byte) {
 	case s.part == partExtension:
 	case !hex:
 		s.part = partExtension
+	case value == 0 && s.size == 0:
+		s.digits = 1 // however many zeros lead
 	default:
 		s.digits++
 		s.size = s.size<<4 | value

@@ -122,12 +122,12 @@ func (p *passing) pass() error {
 			return err
 		}
 	}
-	if err := p.authorize(); err != nil {
-		return err
-	}
 	if r.ContentLength > maxPassed {
 		p.c.Response().Header().Set("Connection", "close") // or net/http would read the body before it answers
 		return session.ErrBodyTooLarge
+	}
+	if err := p.authorize(); err != nil {
+		return err
 	}
 	r.Body = http.MaxBytesReader(p.c.Response(), r.Body, maxPassed)
 	return p.forward()

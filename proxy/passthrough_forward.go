@@ -146,7 +146,7 @@ func (p *passing) modify(answer *http.Response) error {
 	}
 	err := p.server.record(p.c, outcome{event: EventPassed, status: answer.StatusCode, client: p.client, token: p.token.ID, decision: string(p.mode)})
 	if err != nil {
-		return err
+		return p.once(err)
 	}
 	response := p.c.Response()
 	if answer.Header["X-Request-Id"] != nil {

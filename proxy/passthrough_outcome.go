@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/labstack/echo/v4"
+
 	"github.com/cstproxy/cstproxy/proxy/session"
 )
 
@@ -52,6 +54,30 @@ type Passed struct {
 	Repeated bool
 	// Trace is the id of the sampled trace that it is part of, "" for none.
 	Trace string
+}
+
+// onceError is an error of a request that may have been carried out, and must not be repeated unseen.
+type onceError struct{ error }
+
+// Unwrap returns the error.
+func (e *onceError) Unwrap() error { return e.error }
+
+// once marks err, unless to carry the request out twice is as good as once (RFC 9110 section 9.2.2: of what Portal takes, to
+// read).
+func (p *passing) once(err error) error {
+	if method := p.c.Request().Method; method == http.MethodGet || method == http.MethodHead {
+		return err
+	}
+	return &onceError{err}
+}
+
+// gentle has a stranger who asks for no route of ours told so by a 403, where requests are passed on: who sends them takes a 401
+// for the end of a session.
+func (s *Server) gentle(c echo.Context, err error) error {
+	if s.parts.Passthrough != nil && errors.Is(err, session.ErrCallerUnauthenticated) && !s.methods[place{c.Request().Method, c.Path()}] {
+		return errStranger
+	}
+	return err
 }
 
 // Outcome is what became of a request to be passed on.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/cstproxy/cstproxy/proxy/session"
 )
@@ -33,7 +34,8 @@ func (p *passing) RoundTrip(out *http.Request) (*http.Response, error) {
 	answer, err = p.sendWithToken(out, body())
 	if err == nil && answer.StatusCode == http.StatusUnauthorized {
 		discard(answer)
-		return nil, session.ErrTokenRejected // a new token as well: it is not for want of one
+		p.server.parts.Broker.Clear(p.token) // a new token as well: it is not for want of one
+		return nil, session.ErrTokenRejected
 	}
 	return answer, err
 }
@@ -77,6 +79,9 @@ func (p *passing) bodyOf(out *http.Request) (body func() io.ReadCloser, err erro
 	return func() io.ReadCloser { return io.NopCloser(bytes.NewReader(text)) }, nil
 }
 
+// gateway is where Portal passes JSON-RPC on. Its SDKs send that without a token, so that a 2xx there tells nothing of one.
+const gateway = "/rpc/"
+
 // sendWithToken sends the request with the token. A 2xx is a sign of its life, from when the request left. A 401 says that
 // it is dead: who came with it is told, and exactly it is forgotten.
 func (p *passing) sendWithToken(out *http.Request, body io.ReadCloser) (*http.Response, error) {
@@ -90,7 +95,7 @@ func (p *passing) sendWithToken(out *http.Request, body io.ReadCloser) (*http.Re
 	switch {
 	case err != nil:
 		return nil, err
-	case answer.StatusCode >= 200 && answer.StatusCode <= 299:
+	case answer.StatusCode >= 200 && answer.StatusCode <= 299 && !strings.HasPrefix(out.URL.Path, gateway):
 		broker.Used(out.Context(), p.token, sent)
 	case answer.StatusCode == http.StatusUnauthorized && p.mode == ModeObserve:
 		broker.Refused(out.Context(), p.token)
@@ -116,8 +121,9 @@ func (p *passing) sendWithKey(out *http.Request) (*http.Response, error) {
 // send sends the request once.
 func (p *passing) send(request *http.Request) (*http.Response, error) {
 	if request.Method != http.MethodGet && request.Method != http.MethodHead {
-		// With a body that can't be had again net/http does not send it anew over another connection, empty or not.
-		if request.Body == nil || request.Body == http.NoBody {
+		// Of these net/http sends anew only what has such a key, and no body or one that can be had again.
+		again := request.Header["Idempotency-Key"] != nil || request.Header["X-Idempotency-Key"] != nil
+		if empty := request.Body == nil || request.Body == http.NoBody; empty && again {
 			request.Body = io.NopCloser(bytes.NewReader(nil))
 		}
 	}
@@ -138,9 +144,9 @@ func (p *passing) broken(ctx context.Context, err error) error {
 	case errors.Is(p.c.Request().Context().Err(), context.Canceled):
 		return context.Canceled
 	case ctx.Err() != nil, isNet && timeout.Timeout():
-		return session.ErrPortalTimeout
+		return p.once(session.ErrPortalTimeout)
 	}
-	return session.ErrPortalUnavailable
+	return p.once(session.ErrPortalUnavailable)
 }
 
 // discard reads what is left of a short answer, so that its connection can serve again.

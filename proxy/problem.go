@@ -150,8 +150,11 @@ func (s *Server) fail(err error, c echo.Context) {
 		c.Response().WriteHeader(statusClientGone) // or net/http would say 200
 		return
 	}
-	err = domestic(err)
+	err = s.gentle(c, domestic(err))
 	p := explain(err)
+	if _, once := errors.AsType[*onceError](err); once {
+		p.retry = 0
+	}
 	s.parts.Meter.Refused(p.code)
 	c.Set(keyProblem, p.code)
 	s.log(c, p, err)

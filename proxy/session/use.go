@@ -142,6 +142,16 @@ func (b *Broker) Replace(ctx context.Context, token Token) (Grant, error) {
 	return b.Grant(ctx, Ask{Client: token.Client, Need: Need{Rejected: token.ID}})
 }
 
+// Clear notes that Portal answered a request with token by a 401 just after it made it: what refuses it is not its death.
+func (b *Broker) Clear(token Token) {
+	b.quarrels.mu.Lock()
+	defer b.quarrels.mu.Unlock()
+	if known, ok := b.quarrels.of[token.Client]; ok {
+		known.cleared = token.ID
+		b.quarrels.of[token.Client] = known
+	}
+}
+
 // quarrels bounds of how many tokens of a client it is believed that Portal refuses them: what refuses them all refuses for
 // another reason, and each would cost a mint.
 type quarrels struct {
@@ -154,6 +164,8 @@ type quarrels struct {
 type quarrel struct {
 	latest TokenID
 	count  int
+	// cleared is a token that was refused as soon as it was made: it is not believed to be dead.
+	cleared TokenID
 }
 
 // mostQuarrels are believed of a client in a [Lifetime.SlideStep].
@@ -167,6 +179,9 @@ func (q *quarrels) believe(token Token, now time.Time, step time.Duration) bool 
 		q.since, q.of = now, map[ClientID]quarrel{}
 	}
 	known := q.of[token.Client]
+	if known.cleared == token.ID {
+		return false
+	}
 	if known.latest != token.ID {
 		known = quarrel{latest: token.ID, count: known.count + 1}
 		q.of[token.Client] = known
