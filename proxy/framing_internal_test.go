@@ -37,6 +37,7 @@ var framings = map[string]struct {
 	"LF in the second request":            {"GET / HTTP/1.1\r\nHost: h\r\n\r\nGET / HTTP/1.1\nHost: h\n\n", 2, faultBareLF},
 	"LF after a body":                     {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\na\nbGET / HTTP/1.1\nHost: h\n\n", 2, faultBareLF},
 	"LF after chunks":                     {"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nA\r\n0123456789\r\n0\r\n\r\nGET / HTTP/1.1\nHost: h\n\n", 2, faultBareLF},
+	"LF after a chunk with many zeros":    {"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n00000000000000000A\r\n0123456789\r\n0\r\n\r\nGET / HTTP/1.1\nHost: h\n\n", 2, faultBareLF},
 	"LF in a trailer":                     {"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: y\n\nGET / HTTP/1.1\r\nHost: h\r\n\r\n", 2, faultBareLF},
 	"LF after a trailer":                  {"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: y\r\n\r\nGET / HTTP/1.1\nHost: h\r\n\r\n", 2, faultBareLF},
 	"CR in a value":                       {"GET / HTTP/1.1\r\nHost: h\rX: y\r\n\r\n", 1, faultBareCR},
