@@ -115,7 +115,8 @@ func TestADeadRedisIsWorkedWithoutAndTakenUpAgain(t *testing.T) {
 
 	redis.Restart()
 	seesRedis(c, 1)
-	if got := c.mustFetch("cold", ""); got.Source != "cache" || got.Secret != cold.Secret {
+	// It may be asked about at Portal first: who was cut off can't know whose mint was the last.
+	if got := c.mustFetch("cold", ""); got.Source == "mint" || got.Secret != cold.Secret {
 		t.Errorf("with Redis back the fetch got token %s from %q, want %s, which was minted meanwhile", got.TokenID, got.Source, cold.TokenID)
 	}
 	c.mustFetch("new", "")
