@@ -21,7 +21,7 @@ type IndexParts struct {
 	// Shared keeps the index for the fleet; nil keeps it in this process.
 	Shared   *Redis
 	Lifetime session.Lifetime
-	// Entries bounds what is remembered here; the least used go first.
+	// Entries bounds what is remembered here; the oldest go first.
 	Entries int
 }
 

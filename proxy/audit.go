@@ -129,11 +129,14 @@ type asking struct{}
 type asker struct{ caller, requestID string }
 
 // asked returns the request's context, which knows who asks.
-func (s *Server) asked(c echo.Context) context.Context {
+func (s *Server) asked(c echo.Context) context.Context { return s.askedIn(c.Request().Context(), c) }
+
+// askedIn returns ctx, of what the request began, which knows who asks.
+func (s *Server) askedIn(ctx context.Context, c echo.Context) context.Context {
 	if s.parts.Audit == nil {
-		return c.Request().Context()
+		return ctx
 	}
-	return context.WithValue(c.Request().Context(), asking{}, asker{callerName(c), requestID(c)})
+	return context.WithValue(ctx, asking{}, asker{callerName(c), requestID(c)})
 }
 
 // AskedBy returns the caller and the id of the request for which Portal is asked; empty if no audit is kept.

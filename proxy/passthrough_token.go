@@ -48,20 +48,12 @@ func (p *passing) renew(ctx context.Context) error {
 		broker.Refused(ctx, p.token)
 		return session.ErrTokenRejected
 	}
-	grant, err := broker.Replace(p.context(ctx), p.token)
+	grant, err := broker.Replace(p.server.askedIn(ctx, p.c), p.token)
 	if err != nil {
 		return err
 	}
 	p.token, p.repeated = grant.Token, true
 	return nil
-}
-
-// context returns out's, which knows who asks.
-func (p *passing) context(ctx context.Context) context.Context {
-	if p.server.parts.Audit == nil {
-		return ctx
-	}
-	return context.WithValue(ctx, asking{}, asker{callerName(p.c), requestID(p.c)})
 }
 
 // bodyOf returns what gives the body, as often as it is sent.

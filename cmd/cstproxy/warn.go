@@ -3,7 +3,6 @@ package main
 import (
 	"log/slog"
 	"net"
-	"net/url"
 	"os"
 	"reflect"
 	"strings"
@@ -45,8 +44,8 @@ func secretFiles(config Config) []string {
 
 // isOpen reports whether what is sent to the URL can be read on the way: it leaves this machine without TLS.
 func (u baseURL) isOpen() bool {
-	parsed, err := url.Parse(string(u))
-	return err == nil && parsed.Scheme == "http" && !isLoopback(parsed.Hostname())
+	parsed := u.parsed()
+	return parsed.Scheme == "http" && !isLoopback(parsed.Hostname())
 }
 
 // isLoopback reports whether the host is this machine, whatever a name server says (RFC 6761 section 6.3 for the name).
