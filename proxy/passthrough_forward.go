@@ -118,11 +118,11 @@ func (p *passing) rewrite(both *httputil.ProxyRequest) {
 
 // at returns a place below base, by a target that was checked.
 func at(base *url.URL, target string) *url.URL {
-	path, query, _ := strings.Cut(target, "?")
+	path, query, asks := strings.Cut(target, "?")
 	u := *base
 	u.RawPath = strings.TrimSuffix(base.EscapedPath(), "/") + path
 	u.Path, _ = url.PathUnescape(u.RawPath) // its escapes were checked
-	u.RawQuery = query
+	u.RawQuery, u.ForceQuery = query, asks
 	return &u
 }
 

@@ -43,12 +43,15 @@ func TestTargetThatCouldMeanAnotherPlaceIsRefused(t *testing.T) {
 }
 
 func FuzzTargetLeadsNowhereElse(f *testing.F) {
-	for _, seed := range []string{"/api/v3/clients/me", "/a/%2e%2e/b", "/a/eip155%3A1?x=%2f", "/a;b", "/a%252e"} {
+	for _, seed := range []string{"/api/v3/clients/me", "/a/%2e%2e/b", "/a/eip155%3A1?x=%2f", "/a;b", "/a%252e", "/a?", "/a?b?c&;%zz", "/~!$&'()*+,=:@[]_-."} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, target string) {
 		if !strings.HasPrefix(target, "/") || checkTarget(target) != nil {
 			t.Skip()
+		}
+		if got := at(&url.URL{Scheme: "https", Host: "portal.example", Path: "/base"}, target).RequestURI(); got != "/base"+target {
+			t.Errorf("%q leaves as %q", target, got)
 		}
 		way, _, _ := strings.Cut(target, "?")
 		for range 3 {
