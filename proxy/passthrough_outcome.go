@@ -90,7 +90,7 @@ const (
 	OutcomeServerError   Outcome = "server_error"       // 5xx
 	OutcomeTokenRejected Outcome = "token_rejected"     // a 401, which could not be made good
 	OutcomeRefused       Outcome = "refused"            // by this proxy: the request may not be passed on
-	OutcomeUnavailable   Outcome = "portal_unavailable" // there was no answer, or none in time
+	OutcomeUnavailable   Outcome = "portal_unavailable" // there was no answer, or none in time, or it broke off
 	OutcomeFailed        Outcome = "failed"             // by this proxy, for another reason
 	OutcomeGone          Outcome = "gone"               // the caller left
 )
@@ -106,6 +106,8 @@ func (p *passing) outcome(err error) Outcome {
 	switch {
 	case err == nil:
 		return outcomeOf(p.c.Response().Status)
+	case errors.Is(err, errBroken):
+		return p.broke()
 	case errors.Is(err, context.Canceled):
 		return OutcomeGone
 	case errors.Is(err, session.ErrTokenRejected):
@@ -114,6 +116,17 @@ func (p *passing) outcome(err error) Outcome {
 		return OutcomeUnavailable
 	case explain(domestic(err)).status < http.StatusInternalServerError, errors.Is(err, errUpgrade):
 		return OutcomeRefused
+	}
+	return OutcomeFailed
+}
+
+// broke returns whose doing it is that an answer broke off.
+func (p *passing) broke() Outcome {
+	switch {
+	case p.c.Request().Context().Err() != nil:
+		return OutcomeGone
+	case p.c.Response().Committed:
+		return OutcomeUnavailable
 	}
 	return OutcomeFailed
 }
