@@ -36,9 +36,12 @@ func passingTo(upstream http.HandlerFunc) func(*setup) {
 }
 
 // turns is a Budget that has one for everybody, and counts.
-type turns struct{ waited, paused int }
+type turns struct {
+	waited, paused int
+	err            error
+}
 
-func (b *turns) Wait(context.Context, session.Class, time.Duration) error { b.waited++; return nil }
+func (b *turns) Wait(context.Context, session.Class, time.Duration) error { b.waited++; return b.err }
 func (b *turns) Pause(context.Context, session.Class, time.Duration)      { b.paused++ }
 func (b *turns) Bar(context.Context, session.Class)                       {}
 
