@@ -14,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -128,6 +129,53 @@ func TestHintsArriveBeforeTheAnswerIsMade(t *testing.T) {
 	}
 	if diff := cmp.Diff([]proxy.Pass{{Family: session.RouteClient, Mode: proxy.ModeInject, Outcome: proxy.OutcomeOK}}, w.outcomes(1)); diff != "" {
 		t.Errorf("counted (-want +got):\n%s", diff)
+	}
+}
+
+func TestAnAnswerWhoseLengthIsKnownComesAsItIsMade(t *testing.T) {
+	t.Parallel()
+	goOn := make(chan struct{})
+	w := newWorld(t, passingTo(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "9")
+		_, _ = io.WriteString(w, "first")
+		_ = http.NewResponseController(w).Flush()
+		<-goOn
+		_, _ = io.WriteString(w, "last")
+	}))
+	release := sync.OnceFunc(func() { close(goOn) })
+	t.Cleanup(release)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	t.Cleanup(cancel)
+	answer := w.send(w.injected(ctx, http.MethodGet, whoAmI, http.NoBody))
+	if _, err := io.ReadFull(answer.Body, make([]byte, 5)); err != nil || answer.ContentLength != 9 {
+		t.Fatalf("of %d bytes the first did not come before the last was made: %v", answer.ContentLength, err)
+	}
+	release()
+	if rest, err := io.ReadAll(answer.Body); string(rest) != "last" || err != nil {
+		t.Errorf("then came %q, %v", rest, err)
+	}
+}
+
+// TestAnotherProtocolIsNoAnswer has Portal switch to one that nobody asked for.
+func TestAnotherProtocolIsNoAnswer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, passingTo(func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+		_ = conn.Close()
+	}))
+	w.fetch()
+	w.clock.advance(hour)
+	w.get(whoAmI, named).wantProblem(t, "portal_bad_response")
+	w.get(whoAmI, "Authorization: Bearer "+w.tokenOf(alice)).wantProblem(t, "portal_bad_response")
+	w.get("/api/v3/custodians/me/clients").wantProblem(t, "portal_bad_response")
+	w.broker.Close(t.Context())
+	if token, err := w.store.Load(t.Context(), alice); err != nil || !token.ActiveAt.Equal(epoch()) {
+		t.Errorf("it is taken for a sign of life: active at %s, %v", token.ActiveAt, err)
 	}
 }
 

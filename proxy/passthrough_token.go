@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -122,6 +123,10 @@ func (p *passing) send(request *http.Request) (*http.Response, error) {
 	answer, err := p.server.parts.Passthrough.Transport.RoundTrip(request)
 	if err != nil {
 		return nil, p.broken(request.Context(), err)
+	}
+	if answer.StatusCode == http.StatusSwitchingProtocols { // which nobody asked for, and is no answer
+		_ = answer.Body.Close()
+		return nil, fmt.Errorf("%w: it is of another protocol", session.ErrPortalBadResponse)
 	}
 	return answer, nil
 }
