@@ -35,7 +35,7 @@ run: ## Start the proxy in front of a simulated Portal; ARGS are passed on
 	go run -tags $(TAGS) ./cmd/cstproxy demo $(ARGS)
 
 build: ## Build static binaries into bin/
-	CGO_ENABLED=0 go build -buildvcs=false -trimpath -tags $(TAGS) $(GCFLAGS) -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/...
+	CGO_ENABLED=0 go build -buildvcs=false -trimpath -tags $(TAGS) $(GCFLAGS) -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/cstproxy
 
 image: ## Build the container image for this machine, with ENGINE
 	BUILDAH_FORMAT=docker SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) $(ENGINE) build $(IMAGE_ARGS) $(if $(findstring docker,$(ENGINE)),,--timestamp $(SOURCE_DATE_EPOCH)) \
