@@ -8,12 +8,14 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v3"
 
 	"github.com/cstproxy/cstproxy/cache"
 	"github.com/cstproxy/cstproxy/metrics"
+	"github.com/cstproxy/cstproxy/proxy/session"
 )
 
 // reachTime bounds each thing that check and healthcheck reach for.
@@ -44,11 +46,15 @@ func (p process) examine(ctx context.Context, config Config, as form) error {
 		return err
 	}
 	all := checked{OK: true}
-	for _, look := range []func() finding{
+	looks := []func() finding{
 		func() finding { return found("configuration", "", nil) },
 		func() finding { return checkRedis(ctx, config, files) },
-		func() finding { return found("portal", string(config.PortalAPIURL), reachPortal(ctx, config)) },
-	} {
+		func() finding { return checkPortal(ctx, "portal", config.PortalAPIURL, config.PortalProxy) },
+	}
+	if slices.Contains(config.Passthrough, session.RouteEnclave) {
+		looks = append(looks, func() finding { return checkPortal(ctx, "portal_mpc", config.PortalMPCURL, config.PortalProxy) })
+	}
+	for _, look := range looks {
 		f := look()
 		all.Checks = append(all.Checks, f)
 		all.OK = all.OK && f.State != stateFailed
@@ -119,15 +125,19 @@ func checkRedis(ctx context.Context, config Config, files *watch) finding {
 	return found("redis", "", redis.Ping(ctx))
 }
 
+func checkPortal(ctx context.Context, name string, at baseURL, through portalProxy) finding {
+	return found(name, string(at), reachPortal(ctx, at, through))
+}
+
 // reachPortal asks for the host's root without a key. Any answer shows that it is there.
-func reachPortal(ctx context.Context, config Config) error {
+func reachPortal(ctx context.Context, at baseURL, through portalProxy) error {
 	ctx, cancel := context.WithTimeout(ctx, reachTime)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodHead, string(config.PortalAPIURL)+"/", http.NoBody)
+	request, err := http.NewRequestWithContext(ctx, http.MethodHead, string(at)+"/", http.NoBody)
 	if err != nil {
 		return err
 	}
-	client := http.Client{Transport: &http.Transport{Proxy: config.PortalProxy.of()}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	client := http.Client{Transport: &http.Transport{Proxy: through.of()}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	defer client.CloseIdleConnections()
 	answer, err := client.Do(request)
 	if outer, ok := errors.AsType[*url.Error](err); ok {
