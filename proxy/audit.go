@@ -86,9 +86,8 @@ func (s *Server) record(c echo.Context, o outcome) error {
 	if s.parts.Audit == nil {
 		return nil
 	}
-	rejected, _ := c.Get(keyRejected).(session.TokenID)
 	err := s.parts.Audit.Record(c.Request().Context(), Entry{
-		Event: o.event, Caller: callerName(c), Client: o.client, TokenID: o.token, Rejected: rejected,
+		Event: o.event, Caller: callerName(c), Client: o.client, TokenID: o.token, Rejected: callOf(c).rejected,
 		Decision: o.decision, Reason: o.reason,
 		Method: c.Request().Method, Route: s.route(c), Status: o.status, RequestID: requestID(c),
 	})
@@ -119,9 +118,6 @@ func (s *Server) audible(next echo.HandlerFunc) echo.HandlerFunc {
 		return next(c)
 	}
 }
-
-// keyRejected is where the id of a token stands that the caller saw Portal refuse.
-const keyRejected = "rejected"
 
 type asking struct{}
 

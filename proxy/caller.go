@@ -21,9 +21,6 @@ type Callers interface {
 // challenge goes with every 401 (RFC 9110 section 11.6.1). It says nothing of why, which would help to guess.
 const challenge = `Bearer realm="cstproxy"`
 
-// callerKey is where a request's context keeps the [session.Caller].
-const callerKey = "caller"
-
 // authenticate lets a request pass that comes from a known caller within its rate, whatever it asks for: who is nobody
 // learns not even which routes there are.
 func (s *Server) authenticate(next echo.HandlerFunc) echo.HandlerFunc {
@@ -32,7 +29,7 @@ func (s *Server) authenticate(next echo.HandlerFunc) echo.HandlerFunc {
 		if err != nil {
 			return err
 		}
-		c.Set(callerKey, caller)
+		callOf(c).caller = caller
 		if err := s.parts.Callers.Admit(caller); err != nil {
 			return err
 		}
@@ -65,8 +62,7 @@ func authorize(route session.Route) echo.MiddlewareFunc {
 
 // callerOf returns who sent the request; the zero Caller, who may nothing, until that is known.
 func callerOf(c echo.Context) session.Caller {
-	caller, _ := c.Get(callerKey).(session.Caller)
-	return caller
+	return callOf(c).caller
 }
 
 // callerName returns who sent the request, for logs; "" until that is known.

@@ -7,20 +7,7 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
-
-	"github.com/cstproxy/cstproxy/proxy/session"
 )
-
-const (
-	// keyProblem is where the code of the problem stands that a request is answered with, keySource the source of a token.
-	keyProblem = "problem"
-	keySource  = "source"
-)
-
-// sources :: source -> itself, as a request's context keeps it: made once, since an interface of a text is an allocation.
-var sources = map[session.Source]any{
-	session.SourceCache: session.SourceCache, session.SourceRefresh: session.SourceRefresh, session.SourceMint: session.SourceMint,
-}
 
 // Of each kind of line so many are logged in a second, and from then on one of so many.
 const (
@@ -85,11 +72,12 @@ func (l line) attributes(c echo.Context, skipped int64) []slog.Attr {
 		slog.String("method", knownMethod(c.Request().Method)), slog.String("route", l.route), slog.Int("code", c.Response().Status),
 		slog.Float64("latency", l.ended.Sub(l.began).Seconds()), slog.String("request_id", requestID(c)),
 	}
-	if code, ok := c.Get(keyProblem).(string); ok {
-		all = append(all, slog.String("problem", code))
+	own := callOf(c)
+	if own.problem != "" {
+		all = append(all, slog.String("problem", own.problem))
 	}
-	if source, ok := c.Get(keySource).(session.Source); ok {
-		all = append(all, slog.String("token_source", string(source)))
+	if own.source != "" {
+		all = append(all, slog.String("token_source", string(own.source)))
 	}
 	if l.trace != "" {
 		all = append(all, slog.String("trace_id", l.trace))

@@ -83,8 +83,7 @@ func TestLineThatIsLeftOutAllocatesNothing(t *testing.T) {
 	meter := &nothing{}
 	s := &Server{parts: Parts{Log: slog.New(slog.NewJSONHandler(nowhere{}, nil)), Meter: meter}}
 	request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", http.NoBody)
-	c := echo.New().NewContext(request, httptest.NewRecorder())
-	c.Set(keySource, sources[session.SourceCache])
+	c := &call{Context: echo.New().NewContext(request, httptest.NewRecorder()), source: session.SourceCache}
 	now := time.Now()
 	l := line{route: "/v1/clients/:clientId/token", began: now, ended: now, trace: "4bf92f3577b34da6a3ce929d0e0e4736"}
 	for range linesFirst {
@@ -92,18 +91,6 @@ func TestLineThatIsLeftOutAllocatesNothing(t *testing.T) {
 	}
 	if got := testing.AllocsPerRun(linesEvery-2, func() { s.say(c, l) }); got != 0 || meter.skipped != linesEvery-1 {
 		t.Errorf("%d lines were left out, and allocate %g times each; want %d, and 0", meter.skipped, got, linesEvery-1)
-	}
-	if got := testing.AllocsPerRun(100, func() { c.Set(keySource, sources[session.SourceCache]) }); got != 0 {
-		t.Errorf("to note a source allocates %g times, want 0", got)
-	}
-}
-
-func TestEverySourceCanBeNoted(t *testing.T) {
-	t.Parallel()
-	for _, source := range session.Sources() {
-		if sources[source] != any(source) {
-			t.Errorf("%s is noted as %v", source, sources[source])
-		}
 	}
 }
 

@@ -68,9 +68,6 @@ type passing struct {
 	err   error
 }
 
-// keyPassing is where a request's context keeps its [passing].
-const keyPassing = "passing"
-
 // divert passes on what is for one of Portal's families, unless it is for a route of our own.
 func (s *Server) divert(next echo.HandlerFunc) echo.HandlerFunc {
 	through := s.parts.Passthrough
@@ -84,7 +81,7 @@ func (s *Server) divert(next echo.HandlerFunc) echo.HandlerFunc {
 			return next(c)
 		}
 		p := &passing{server: s, family: family, c: c}
-		c.Set(keyPassing, p)
+		callOf(c).passing = p
 		return p.account(time.Now())
 	}
 }
@@ -107,8 +104,7 @@ var errBroken = errors.New("the answer broke off")
 
 // passed returns what is passed on of the request; nil if nothing is.
 func passed(c echo.Context) *passing {
-	p, _ := c.Get(keyPassing).(*passing)
-	return p
+	return callOf(c).passing
 }
 
 // pass checks the request, finds its credential, and has it forwarded.
@@ -207,7 +203,7 @@ func (p *passing) identify() (session.Caller, error) {
 	if err != nil {
 		return session.Caller{}, err
 	}
-	p.c.Set(callerKey, who)
+	callOf(p.c).caller = who
 	if err := callers.Admit(who); err != nil {
 		return session.Caller{}, err
 	}

@@ -145,7 +145,7 @@ func (s *Server) fail(err error, c echo.Context) {
 		return
 	}
 	if errors.Is(err, context.Canceled) && c.Request().Context().Err() != nil {
-		c.Set(keyProblem, codeClientGone)
+		callOf(c).problem = codeClientGone
 		s.recordRefusal(c, statusClientGone, codeClientGone)
 		c.Response().WriteHeader(statusClientGone) // or net/http would say 200
 		return
@@ -156,7 +156,7 @@ func (s *Server) fail(err error, c echo.Context) {
 		p.retry = 0
 	}
 	s.parts.Meter.Refused(p.code)
-	c.Set(keyProblem, p.code)
+	callOf(c).problem = p.code
 	s.log(c, p, err)
 	s.recordRefusal(c, p.status, p.code)
 	if wait := p.wait(err); wait > 0 {

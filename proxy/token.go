@@ -21,9 +21,7 @@ func (s *Server) token(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if !ask.Need.Rejected.IsZero() {
-		c.Set(keyRejected, ask.Need.Rejected)
-	}
+	callOf(c).rejected = ask.Need.Rejected
 	grant, err := s.parts.Broker.Grant(s.asked(c), ask)
 	if err != nil {
 		return err
@@ -94,31 +92,43 @@ func (s *Server) inspect(c echo.Context) error {
 
 // answer hands a granted token out. The life left is computed here, at the moment of serving.
 func (s *Server) answer(c echo.Context, status int, grant session.Grant) error {
-	now := s.parts.Now()
+	now, own := s.parts.Now(), callOf(c)
 	document := s.tokenDocument(grant, now)
 	o := outcome{
-		event: EventGranted, status: status, body: document, client: grant.Token.Client, token: grant.Token.ID,
+		event: EventGranted, status: status, client: grant.Token.Client, token: grant.Token.ID,
 		decision: string(grant.Source), reason: grant.Reason,
 	}
-	if err := s.record(c, o); err != nil {
+	if err := s.record(own, o); err != nil {
 		return err
 	}
-	c.Response().Header().Set("Cache-Status", cacheStatus(grant, document.ExpiresIn))
+	own.header("Cache-Status", valueCacheStatus, cacheStatus(grant, document.ExpiresIn))
 	if status == http.StatusCreated {
 		c.Response().Header().Set(echo.HeaderLocation, "/v1/clients/"+string(grant.Token.Client))
 	}
-	if err := send(c, o); err != nil {
+	if err := sendToken(own, status, document); err != nil {
 		return err
 	}
-	c.Set(keySource, sources[grant.Source])
+	own.source = grant.Source
 	s.parts.Meter.Granted(grant, s.parts.Lifetime.ExpiresAt(grant.Token).Sub(now))
 	return nil
+}
+
+// sendToken answers with the document of a token.
+func sendToken(c *call, status int, document tokenDocument) error {
+	text, _ := documents.Get().(*[]byte)
+	defer documents.Put(text)
+	*text = append(document.appendTo((*text)[:0]), '\n')
+	c.Response().Header()[echo.HeaderContentType] = jsonType
+	c.Response().WriteHeader(status)
+	_, err := c.Response().Write(*text)
+	return err
 }
 
 // cacheStatus is the value of RFC 9211's header.
 func cacheStatus(grant session.Grant, ttl int64) string {
 	if grant.Source == session.SourceCache {
-		return "cstproxy; hit; ttl=" + strconv.FormatInt(ttl, 10)
+		const hit = "cstproxy; hit; ttl="
+		return string(strconv.AppendInt(append(make([]byte, 0, len(hit)+20), hit...), ttl, 10))
 	}
 	status := "cstproxy; fwd=stale"
 	if grant.Source == session.SourceMint && (grant.Reason == session.Absent || grant.Reason == "") {

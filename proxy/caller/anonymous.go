@@ -19,14 +19,17 @@ type Anonymous struct{}
 // anonymousName is no caller's in a callers file.
 const anonymousName = "anonymous"
 
+// anybody is who they all are.
+var anybody = session.Caller{
+	Name: anonymousName, Routes: []session.Route{session.Everything}, Clients: []string{session.Everything},
+}
+
 // Identify refuses by what the request's headers tell of its way, and takes everybody else for the same caller.
 func (Anonymous) Identify(r *http.Request) (session.Caller, error) {
 	if err := checkDirect(r); err != nil {
 		return session.Caller{}, fmt.Errorf("%w: without authentication it must ask directly, and %w", session.ErrCallerForbidden, err)
 	}
-	return session.Caller{
-		Name: anonymousName, Routes: []session.Route{session.Everything}, Clients: []string{session.Everything},
-	}, nil
+	return anybody, nil
 }
 
 // Admit admits everybody: nobody could be told from the others.
@@ -75,19 +78,22 @@ var socketNames = regexp.MustCompile(`\A([A-Za-z0-9_-]*|%2[Ff][A-Za-z0-9_.%-]*)\
 
 func isSocketName(host string) bool { return socketNames.MatchString(host) }
 
-// ways :: beginning of a header's name → what it tells. A server behind may take an underscore for a dash, so that one who
-// strips the one may have let the other through.
-var ways = map[string]error{
-	"origin":         errBrowser,
-	"sec-":           errBrowser,
-	"forwarded":      errPassedOn,
-	"x-forwarded":    errPassedOn,
-	"x-real-ip":      errPassedOn,
-	"x-client-ip":    errPassedOn,
-	"true-client-ip": errPassedOn,
-	"x-original":     errPassedOn,
-	"x-rewrite":      errPassedOn,
-	"via":            errPassedOn,
+// ways tell by the beginning of a header's name how the request came. A server behind may take an underscore for a dash, so
+// that one who strips the one may have let the other through.
+var ways = []struct {
+	beginning string
+	tells     error
+}{
+	{"origin", errBrowser},
+	{"sec-", errBrowser},
+	{"forwarded", errPassedOn},
+	{"x-forwarded", errPassedOn},
+	{"x-real-ip", errPassedOn},
+	{"x-client-ip", errPassedOn},
+	{"true-client-ip", errPassedOn},
+	{"x-original", errPassedOn},
+	{"x-rewrite", errPassedOn},
+	{"via", errPassedOn},
 }
 
 // checkWay looks at the names of headers, but for one: an empty one tells as much.
@@ -96,7 +102,7 @@ func checkWay(header http.Header) error {
 		if isFetch(name, values) {
 			continue
 		}
-		if err := wayOf(spelled(name)); err != nil {
+		if err := wayOf(name); err != nil {
 			return err
 		}
 	}
@@ -109,13 +115,34 @@ func isFetch(name string, values []string) bool {
 	return name == "Sec-Fetch-Mode" && len(values) == 1 && values[0] == "cors"
 }
 
-func spelled(name string) string { return strings.ReplaceAll(strings.ToLower(name), "_", "-") }
-
 func wayOf(name string) error {
-	for beginning, err := range ways {
-		if strings.HasPrefix(name, beginning) {
-			return err
+	for _, way := range ways {
+		if begins(name, way.beginning) {
+			return way.tells
 		}
 	}
 	return nil
+}
+
+// begins reports whether name begins so, in whatever case and with underscores for dashes.
+func begins(name, beginning string) bool {
+	if len(name) < len(beginning) {
+		return false
+	}
+	for i := range len(beginning) {
+		if spelled(name[i]) != beginning[i] {
+			return false
+		}
+	}
+	return true
+}
+
+func spelled(c byte) byte {
+	switch {
+	case c >= 'A' && c <= 'Z':
+		return c + 'a' - 'A'
+	case c == '_':
+		return '-'
+	}
+	return c
 }

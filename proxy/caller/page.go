@@ -88,7 +88,7 @@ func isAddress(host string) bool {
 
 func passedOn(header http.Header) bool {
 	for name := range header {
-		if errors.Is(wayOf(spelled(name)), errPassedOn) {
+		if errors.Is(wayOf(name), errPassedOn) {
 			return true
 		}
 	}
