@@ -19,7 +19,7 @@ func (t *Tier) Settle(ctx context.Context) {
 	if !owing && !lost {
 		return
 	}
-	for client, r := range t.tokens.All() {
+	for client, r := range t.tokens.all() {
 		if ctx.Err() != nil {
 			t.owing.Store(owing)
 			t.lost.Store(lost)
@@ -63,7 +63,7 @@ func (t *Tier) inDoubt(token session.Token) session.Token {
 // adopt remembers what the store keeps in the place of r, unless that changed, and returns what is remembered then. It is
 // an old answer if anything was dropped since drops were counted.
 func (t *Tier) adopt(r remembered, kept session.Token, drops uint64) (now remembered, found bool) {
-	return t.tokens.ComputeIfPresent(r.token.Client, func(now remembered) (remembered, otter.ComputeOp) {
+	return t.tokens.computeIfPresent(r.token.Client, func(now remembered) (remembered, otter.ComputeOp) {
 		switch {
 		case now.token.ID != r.token.ID || now.minted && !r.minted:
 			return now, otter.CancelOp
@@ -90,7 +90,7 @@ func (t *Tier) owe(r remembered) {
 
 // settleOne tells the store of the client's token before that is asked to change it: it would not know it.
 func (t *Tier) settleOne(ctx context.Context, client session.ClientID) {
-	if r, found := t.tokens.GetIfPresent(client); found && r.unsaved {
+	if r, found := t.tokens.get(client); found && r.unsaved {
 		_, _ = t.Look(ctx, client)
 	}
 }
@@ -117,7 +117,7 @@ func (t *Tier) tell(ctx context.Context, client session.ClientID) session.Token 
 	if t.gone(stored) {
 		stored = session.Token{}
 	}
-	r, found := t.tokens.GetIfPresent(client)
+	r, found := t.tokens.get(client)
 	switch {
 	case err != nil && !errors.Is(err, session.ErrRecordUnreadable):
 		t.owe(r)
@@ -164,7 +164,7 @@ func (t *Tier) forgetLate(ctx context.Context, client session.ClientID, r rememb
 		}
 		stored = session.Token{}
 	}
-	t.tokens.ComputeIfPresent(client, func(now remembered) (remembered, otter.ComputeOp) {
+	t.tokens.computeIfPresent(client, func(now remembered) (remembered, otter.ComputeOp) {
 		if now.unsaved && now.token.IsZero() {
 			return now, otter.InvalidateOp
 		}

@@ -95,15 +95,14 @@ func (s *Seal) decode(client session.ClientID, record string) (token session.Tok
 	if err != nil {
 		return session.Token{}, false, unreadable(err.Error())
 	}
-	inner := string(text)
-	if len(inner) <= innerSecret || (inner[innerFlags]^record[offsetFlags])&flagAccountAbstracted != 0 {
+	if len(text) <= innerSecret || (text[innerFlags]^record[offsetFlags])&flagAccountAbstracted != 0 {
 		return session.Token{}, false, unreadable("its flags are not those that were sealed")
 	}
-	if date(record[offsetMinted:]) > date(inner) {
+	if date(record[offsetMinted:]) > date(string(text[:innerFlags])) {
 		return session.Token{}, false, unreadable("it is younger than it was when it was sealed")
 	}
 	token = header(record)
-	token.Client, token.Secret = client, session.NewSecret(inner[innerSecret:])
+	token.Client, token.Secret = client, session.NewSecret(string(text[innerSecret:]))
 	if session.IdentifyToken(token.Secret) != token.ID {
 		return session.Token{}, false, unreadable("its secret is another token's")
 	}

@@ -60,13 +60,14 @@ type RedisParts struct {
 type Redis struct {
 	parts RedisParts
 	links links
+	reads batches
 	// agreed is the version of the seal whose names the fleet agreed on.
 	agreed atomic.Uint64
 }
 
 // NewRedis returns a Redis made of parts. It connects when first used.
 func NewRedis(parts RedisParts) *Redis {
-	r := &Redis{parts: parts}
+	r := &Redis{parts: parts, reads: batches{client: parts.Client}}
 	r.links.follow(parts.Client)
 	return r
 }
@@ -83,6 +84,7 @@ func (r *Redis) Ping(ctx context.Context) error {
 
 // Close closes the connections.
 func (r *Redis) Close() error {
+	r.reads.close()
 	if err := r.parts.Client.Close(); err != nil {
 		return fmt.Errorf("close Redis: %w", err)
 	}
@@ -93,7 +95,7 @@ func (r *Redis) Close() error {
 func (r *Redis) Load(ctx context.Context, client session.ClientID) (session.Token, error) {
 	ctx, cancel := context.WithTimeout(ctx, opTimeout)
 	defer cancel()
-	record, err := r.parts.Client.Get(ctx, r.tokenKey(client)).Result()
+	record, err := r.reads.get(ctx, r.tokenKey(client))
 	if errors.Is(err, redis.Nil) {
 		return session.Token{}, nil
 	}

@@ -41,7 +41,7 @@ type TierParts struct {
 // when it is back.
 type Tier struct {
 	parts  TierParts
-	tokens *otter.Cache[session.ClientID, remembered]
+	tokens memories
 	// looks lets those who miss one client at once share a look.
 	looks singleflight.Group
 	// catches lets one at a time tell the store of a client.
@@ -59,6 +59,11 @@ type remembered struct {
 	token session.Token
 	seen  time.Time
 	era   uint64
+	owed
+}
+
+// owed is what the store is still to be told.
+type owed struct {
 	// unsaved: the store could not be told of its latest activity; if minted is set, it never was told of the token, nor of
 	// base, the fence that was there when its lease was taken.
 	unsaved, minted bool
@@ -71,20 +76,17 @@ type remembered struct {
 
 // NewTier returns an empty Tier.
 func NewTier(parts TierParts) *Tier {
-	return &Tier{parts: parts, tokens: otter.Must(&otter.Options[session.ClientID, remembered]{
-		MaximumSize: parts.Entries,
-		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[session.ClientID, remembered]) time.Duration {
-			if e.Value.token.IsZero() {
-				return parts.Lifetime.IdleTTL
-			}
-			return max(parts.Lifetime.ExpiresAt(e.Value.token).Sub(parts.Now()), 1)
-		}),
+	return &Tier{parts: parts, tokens: newMemories(parts.Entries, func(r remembered) time.Duration {
+		if r.token.IsZero() {
+			return parts.Lifetime.IdleTTL
+		}
+		return max(parts.Lifetime.ExpiresAt(r.token).Sub(parts.Now()), 1)
 	})}
 }
 
 // Close ends the goroutines.
 func (t *Tier) Close() error {
-	t.tokens.StopAllGoroutines()
+	t.tokens.cache.StopAllGoroutines()
 	return nil
 }
 
@@ -95,7 +97,7 @@ func (t *Tier) Doubt() { t.era.Add(1) }
 func (t *Tier) Drop(client session.ClientID, now session.TokenID) {
 	t.drops.Add(1) // first: a look under way must not bring the old token back
 	t.looks.Forget(string(client))
-	t.tokens.ComputeIfPresent(client, func(r remembered) (remembered, otter.ComputeOp) {
+	t.tokens.computeIfPresent(client, func(r remembered) (remembered, otter.ComputeOp) {
 		switch {
 		case !now.IsZero() && r.token.ID == now:
 			return r, otter.CancelOp
@@ -109,20 +111,15 @@ func (t *Tier) Drop(client session.ClientID, now session.TokenID) {
 
 // Load implements [session.Store].
 func (t *Tier) Load(ctx context.Context, client session.ClientID) (session.Token, error) {
-	r, found := t.tokens.GetIfPresent(client)
+	r, found := t.tokens.get(client)
 	if found && !r.unsaved && t.fresh(r) {
 		t.parts.Meter.MemoryHit()
 		return r.token, nil
 	}
 	t.parts.Meter.MemoryMiss()
 	// Whoever comes first looks for all; its leaving ends nobody else's look, and the store has a time-out of its own.
-	looked := t.looks.DoChan(string(client), func() (any, error) { return t.Look(context.WithoutCancel(ctx), client) })
-	select {
-	case result := <-looked:
-		return result.Val.(session.Token), result.Err //nolint:forcetypeassert,errcheck // it is what Look returns
-	case <-ctx.Done():
-		return session.Token{}, ctx.Err()
-	}
+	looked, err, _ := t.looks.Do(string(client), func() (any, error) { return t.Look(context.WithoutCancel(ctx), client) })
+	return looked.(session.Token), err //nolint:forcetypeassert,errcheck // it is what Look returns
 }
 
 // fresh reports whether r may be served without looking into the store.
@@ -135,7 +132,7 @@ func (t *Tier) fresh(r remembered) bool {
 func (t *Tier) Look(ctx context.Context, client session.ClientID) (session.Token, error) {
 	seen, era, drops := t.parts.Now(), t.era.Load(), t.drops.Load()
 	token, err := t.parts.Store.Look(ctx, client)
-	r, found := t.tokens.GetIfPresent(client)
+	r, found := t.tokens.get(client)
 	switch {
 	case err != nil && found && !errors.Is(err, session.ErrRecordUnreadable):
 		t.owe(r)
@@ -154,7 +151,7 @@ func (t *Tier) Look(ctx context.Context, client session.ClientID) (session.Token
 // remember replaces what is remembered unless that was seen later, or something was dropped since drops were counted.
 // Activity that is known stays known.
 func (t *Tier) remember(client session.ClientID, r remembered, drops uint64) {
-	t.tokens.Compute(client, func(old remembered, found bool) (remembered, otter.ComputeOp) {
+	t.tokens.compute(client, func(old remembered, found bool) (remembered, otter.ComputeOp) {
 		switch {
 		case drops != t.drops.Load():
 			return old, otter.CancelOp
@@ -177,12 +174,15 @@ func (t *Tier) Commit(ctx context.Context, token session.Token, seen uint64) (se
 		kept = token
 		t.owing.Store(true)
 	}
-	r := remembered{token: kept, seen: t.parts.Now(), era: era, unsaved: err != nil, minted: err != nil, base: seen, noted: t.instant()}
+	r := remembered{token: kept, seen: t.parts.Now(), era: era}
+	if err != nil {
+		r.owed = owed{unsaved: true, minted: true, base: seen, noted: t.instant()}
+	}
 	t.looks.Forget(string(token.Client))
 	if drops != t.drops.Load() {
 		r.seen = time.Time{}
 	}
-	t.tokens.Set(token.Client, r)
+	t.tokens.set(token.Client, r)
 	return kept, err
 }
 
@@ -195,7 +195,7 @@ func (t *Tier) Slide(ctx context.Context, move session.Move) (session.Match, err
 		return match, nil
 	}
 	kept := session.MatchNone
-	t.tokens.ComputeIfPresent(move.Client, func(r remembered) (remembered, otter.ComputeOp) {
+	t.tokens.computeIfPresent(move.Client, func(r remembered) (remembered, otter.ComputeOp) {
 		switch {
 		case r.token.IsZero():
 			return r, otter.CancelOp
@@ -223,7 +223,7 @@ func (t *Tier) Forget(ctx context.Context, client session.ClientID, id session.T
 	match, err := t.parts.Store.Forget(ctx, client, id)
 	t.drops.Add(1) // before memory forgets it: a look under way may have seen it
 	t.looks.Forget(string(client))
-	t.tokens.Compute(client, func(r remembered, found bool) (remembered, otter.ComputeOp) {
+	t.tokens.compute(client, func(r remembered, found bool) (remembered, otter.ComputeOp) {
 		switch {
 		case found && !r.token.IsZero() && !id.IsZero() && r.token.ID != id:
 			return r, otter.CancelOp
@@ -232,7 +232,7 @@ func (t *Tier) Forget(ctx context.Context, client session.ClientID, id session.T
 		case id.IsZero():
 			id = r.token.ID
 		}
-		return remembered{forgotten: id, unsaved: true, noted: t.instant()}, otter.WriteOp
+		return remembered{owed: owed{forgotten: id, unsaved: true, noted: t.instant()}}, otter.WriteOp
 	})
 	if err != nil {
 		t.owing.Store(true)
