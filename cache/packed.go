@@ -76,6 +76,7 @@ func atNanos(nanos int64) time.Time {
 func newMemories(most int, life func(remembered) time.Duration) memories {
 	return memories{otter.Must(&otter.Options[session.ClientID, packed]{
 		MaximumSize: most,
+		Executor:    func(work func()) { work() }, // which takes less than it takes to wake somebody for it
 		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[session.ClientID, packed]) time.Duration {
 			return life(e.Value.of(e.Key))
 		}),
@@ -116,6 +117,16 @@ func (m memories) computeIfPresent(client session.ClientID, change func(r rememb
 		return pack(r), op
 	})
 	return p.of(client), found
+}
+
+// soon is how long it does not matter that something was seen again.
+const soon = time.Second
+
+// same reports whether now, which was seen soon after r, says nothing else.
+func (r remembered) same(now remembered) bool {
+	age, token := now.seen.Sub(r.seen), now.token
+	token.Secret = r.token.Secret // which the token's id is made of
+	return token == r.token && now.era == r.era && !r.unsaved && age >= 0 && age < soon
 }
 
 // own returns a copy: the text may be a piece of a request, all of which would be kept with it.

@@ -151,6 +151,9 @@ func (t *Tier) Look(ctx context.Context, client session.ClientID) (session.Token
 // remember replaces what is remembered unless that was seen later, or something was dropped since drops were counted.
 // Activity that is known stays known.
 func (t *Tier) remember(client session.ClientID, r remembered, drops uint64) {
+	if old, found := t.tokens.get(client); found && t.parts.TTL == 0 && old.same(r) {
+		return
+	}
 	t.tokens.compute(client, func(old remembered, found bool) (remembered, otter.ComputeOp) {
 		switch {
 		case drops != t.drops.Load():

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -57,9 +58,29 @@ func appendText(to []byte, text string) []byte {
 	return append(append(append(to, '"'), text...), '"')
 }
 
+// appendDate quotes a date as encoding/json does. Those of tokens are UTC, of these centuries, and whole milliseconds.
 func appendDate(to []byte, date time.Time) []byte {
-	return append(date.AppendFormat(append(to, '"'), time.RFC3339Nano), '"')
+	year, month, day := date.Date()
+	ms := date.Nanosecond() / int(time.Millisecond)
+	if date.Location() != time.UTC || year < 1000 || year > 9999 || ms*int(time.Millisecond) != date.Nanosecond() {
+		return append(date.AppendFormat(append(to, '"'), time.RFC3339Nano), '"')
+	}
+	hour, minute, second := date.Clock()
+	to = appendTwo(append(to, '"'), year/100)
+	to = appendTwo(to, year%100)
+	to = appendTwo(append(to, '-'), int(month))
+	to = appendTwo(append(to, '-'), day)
+	to = appendTwo(append(to, 'T'), hour)
+	to = appendTwo(append(to, ':'), minute)
+	to = appendTwo(append(to, ':'), second)
+	if ms > 0 {
+		to = appendTwo(append(to, '.'), ms/10)
+		to = bytes.TrimRight(append(to, byte('0'+ms%10)), "0")
+	}
+	return append(to, `Z"`...)
 }
+
+func appendTwo(to []byte, n int) []byte { return append(to, byte('0'+n/10), byte('0'+n%10)) }
 
 func (s *Server) tokenDocument(grant session.Grant, now time.Time) tokenDocument {
 	token, life := grant.Token, s.parts.Lifetime

@@ -22,7 +22,7 @@ func FuzzTokenDocumentIsWhatJSONMakesOfIt(f *testing.F) {
 		}
 		document := tokenDocument{
 			ID: "alice", ClientSessionToken: secret, IsAccountAbstracted: ms%2 == 0, ExpiresAt: at, ExpiresIn: seconds,
-			RefreshableUntil: at.Add(time.Hour), MintedAt: at.Add(-time.Second), ActiveAt: at,
+			RefreshableUntil: at.Add(time.Duration(ms % 1000)), MintedAt: at.Truncate(100 * time.Millisecond), ActiveAt: at.Local(),
 			TokenID: session.IdentifyToken(session.NewSecret(secret)), Source: session.SourceCache,
 		}
 		want, err := json.Marshal(document)
