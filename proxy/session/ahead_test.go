@@ -225,10 +225,18 @@ func TestFleetMintsOnceAhead(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, mintingAhead)
-				w.portal.KillsOlder, w.portal.Delay = kills, 300*time.Millisecond
+				// No probe ends in the moment of the mint: Portal may accept a token just before it kills it.
+				var slow atomic.Bool
+				w := newWorld(t, mintingAhead, onMint(func(context.Context) error {
+					if slow.Load() {
+						time.Sleep(310 * time.Millisecond)
+					}
+					return nil
+				}))
+				w.portal.KillsOlder, w.portal.Delay = kills, 70*time.Millisecond
 				fleet := []*session.Broker{w.Broker, w.replica(), w.replica()}
 				w.atMoment()
+				slow.Store(true)
 				for range 50 { // ten seconds
 					for i := range 60 {
 						go w.servedAlive(fleet[i%3])
@@ -333,6 +341,31 @@ func TestTokenIsRefreshedWhereNoneCanBeMintedAhead(t *testing.T) {
 		w.settled().wantProbes(probes + 1)
 		if got := w.stored().ActiveAt; !got.Equal(time.Now()) {
 			t.Errorf("active at %s, want now", got)
+		}
+	})
+}
+
+// Portal mints, which kills the older token, and its answer is lost: the token that is still kept is asked for, and who finds
+// it dead does not let others have it for as long as the mint hangs.
+func TestTokenKilledByAMintAheadThatWasGivenUpIsNotServed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var losing atomic.Bool
+		var w *world
+		w = newWorld(t, mintingAhead, onMint(func(ctx context.Context) error {
+			if !losing.Swap(false) {
+				return nil
+			}
+			_, _ = w.portal.Mint(ctx, alice, session.Ahead)
+			return hang(ctx)
+		}))
+		w.portal.KillsOlder = true
+		first := w.atMoment()
+		losing.Store(true)
+		w.ask(t.Context(), session.Need{}).want(t, session.SourceCache, first.ID, 0)
+		for range 10 {
+			time.Sleep(2 * time.Second)
+			w.fetch(session.Need{})
 		}
 	})
 }
