@@ -62,7 +62,7 @@ func (b *Budget) Wait(ctx context.Context, class session.Class, patience time.Du
 	end, name := time.Now().Add(patience), rand.Text()
 	for {
 		left := max(time.Until(end), 0)
-		offer, err := b.reserve(ctx, class, wish{name, left})
+		offer, err := b.reserve(ctx, class, wish{name, left, b.parts.Limits[class].Requests})
 		switch {
 		case err != nil:
 			return err
@@ -82,6 +82,20 @@ func (b *Budget) Wait(ctx context.Context, class session.Class, patience time.Du
 		}
 		// Paused since: all that waited would leave at once when it ends. Take another turn.
 	}
+}
+
+// Spare implements [session.Budget]: a quarter of a window's requests stays for those who wait. It never takes the only one.
+func (b *Budget) Spare(ctx context.Context, class session.Class) error {
+	all := b.parts.Limits[class].Requests
+	spare := all * 3 / 4
+	if spare == 0 && all > 0 {
+		return offer{wait: b.alone[class].window()}.refused()
+	}
+	offer, err := b.reserve(ctx, class, wish{name: rand.Text(), requests: spare})
+	if err == nil && offer.wait > 0 {
+		err = offer.refused()
+	}
+	return err
 }
 
 // offer is how long it is until a turn. barred: there is a pause for the key's sake.
@@ -112,9 +126,9 @@ func sleep(ctx context.Context, wait time.Duration) error {
 
 // reserve takes the next turn of the fleet, or of this replica's share while Redis fails.
 func (b *Budget) reserve(ctx context.Context, class session.Class, wish wish) (offer, error) {
-	requests, turns := b.parts.Limits[class].Requests, b.alone[class]
+	turns := b.alone[class]
 	if b.parts.Client == nil {
-		return turns.offer(turns.reserve(time.Now(), requests, wish)), nil
+		return turns.offer(turns.reserve(time.Now(), wish)), nil
 	}
 	b.remind(ctx, class)
 	shared, err := b.insist(ctx, class, wish)
@@ -130,7 +144,7 @@ func (b *Budget) reserve(ctx context.Context, class session.Class, wish wish) (o
 		return offer{}, ctx.Err()
 	}
 	b.parts.Log.WarnContext(ctx, "budget counted by this replica alone", "class", string(class), "error", err)
-	return turns.offer(turns.reserveAlone(time.Now(), requests, b.parts.Replicas(), wish)), nil
+	return turns.offer(turns.reserveAlone(time.Now(), b.parts.Replicas(), wish)), nil
 }
 
 // turnTries is how often Redis is asked for a turn before a replica goes by its own count: a moment's trouble would cost
@@ -151,7 +165,7 @@ func (b *Budget) reserveShared(ctx context.Context, class session.Class, wish wi
 	ctx, cancel := context.WithTimeout(ctx, opTimeout)
 	defer cancel()
 	turns := b.alone[class]
-	answer, err := turnScript.Run(ctx, b.parts.Client, b.keys(class), b.parts.Limits[class].Requests,
+	answer, err := turnScript.Run(ctx, b.parts.Client, b.keys(class), wish.requests,
 		turns.window().Milliseconds(), wish.patience.Milliseconds(), wish.name, turns.latest(time.Now(), wish.name).name).Int64Slice()
 	switch {
 	case err != nil:

@@ -43,23 +43,24 @@ func newTurns(requests int, per time.Duration) *turns { return &turns{per: per, 
 // window is how far back turns count.
 func (t *turns) window() time.Duration { return t.per + slackOf(t.per) }
 
-// wish is who asks for a turn, and for how long they would wait for it.
+// wish is who asks for a turn, for how long they would wait for it, and of how many requests a window.
 type wish struct {
 	name     string
 	patience time.Duration
+	requests int
 }
 
-// reserve takes the next turn at requests a window if it comes within the patience, and returns how long that is from now;
-// else it takes nothing, and returns how long it would have been.
-func (t *turns) reserve(now time.Time, requests int, wish wish) time.Duration {
+// reserve takes the next turn if it comes within the patience, and returns how long that is from now; else it takes nothing,
+// and returns how long it would have been.
+func (t *turns) reserve(now time.Time, wish wish) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	at := now
 	if t.paused.After(at) {
 		at = t.paused
 	}
-	if requests > 0 && len(t.given) >= requests {
-		if free := t.given[len(t.given)-requests].at.Add(t.window()); free.After(at) {
+	if wish.requests > 0 && len(t.given) >= wish.requests {
+		if free := t.given[len(t.given)-wish.requests].at.Add(t.window()); free.After(at) {
 			at = free
 		}
 	}
@@ -162,20 +163,21 @@ func (t *turns) heard(now time.Time, fleet int) {
 // reserveAlone is reserve while the fleet is out of sight, of which so many replicas share the requests of a window. This
 // one's are an equal part of what was left, and once that window is over, of everything. It rounds down: what is left over
 // belongs to nobody. But of everything it is never nothing.
-func (t *turns) reserveAlone(now time.Time, requests, replicas int, wish wish) time.Duration {
+func (t *turns) reserveAlone(now time.Time, replicas int, wish wish) time.Duration {
 	t.mu.Lock()
-	heard, left := t.heardAt.Add(t.window()), t.us+max(requests-t.fleet, 0)/max(replicas, 1)
+	heard, left := t.heardAt.Add(t.window()), t.us+max(wish.requests-t.fleet, 0)/max(replicas, 1)
 	inSight := !t.heardAt.IsZero() && now.Before(heard)
 	t.mu.Unlock()
 	switch {
-	case requests == 0:
-		return t.reserve(now, 0, wish)
+	case wish.requests == 0:
 	case inSight && left == 0:
 		return max(heard.Sub(now), wish.patience+1)
 	case inSight:
-		return t.reserve(now, left, wish)
+		wish.requests = left
+	default:
+		wish.requests = max(wish.requests/max(replicas, 1), 1)
 	}
-	return t.reserve(now, max(requests/max(replicas, 1), 1), wish)
+	return t.reserve(now, wish)
 }
 
 // pause stops the turns for wait, or for longer each time if wait is 0, and returns for how long.

@@ -32,7 +32,7 @@ func TestTurnsBoundEveryWindow(t *testing.T) {
 				turns.pause(now, pause{wait: time.Duration(rapid.IntRange(0, 3).Draw(t, "wait")) * time.Second})
 			}
 			patience := time.Duration(rapid.IntRange(0, 90).Draw(t, "patience")) * time.Second
-			wait := turns.reserve(now, requests, wish{strconv.Itoa(i), patience})
+			wait := turns.reserve(now, wish{strconv.Itoa(i), patience, requests})
 			if wait < 0 {
 				t.Fatalf("a wait of %s", wait)
 			}

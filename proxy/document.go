@@ -140,6 +140,9 @@ func next(decision session.Decision) nextDocument {
 		session.Slide:          "due",
 		session.Serve:          "live",
 	}[decision.Action]
+	if decision.Action != session.Mint && decision.Reason != "" {
+		reason = string(decision.Reason) // what it has minted besides
+	}
 	return nextDocument{Action: decision.Action.String(), Reason: reason}
 }
 

@@ -124,3 +124,28 @@ func TestStatusIsOfTheTokenThatIsServed(t *testing.T) {
 		t.Errorf("status (-served +shown):\n%s", diff)
 	}
 }
+
+func TestStatusForetellsAMintAhead(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		left   time.Duration // of the window
+		reason string
+	}{
+		"while it is too early": {2 * hour, "live"},
+		"once it is due":        {5 * time.Minute, "ahead"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, func(s *setup) { s.Lifetime.MintAhead = hour })
+			w.kept(7*day - c.left)
+			var got status
+			w.get(aliceStatus).decode(t, &got)
+			if got.State != "live" || got.Next.Action != "serve" || got.Next.Reason != c.reason {
+				t.Errorf("%+v, want live, serve because %s", got, c.reason)
+			}
+			if w.sim.Stats().Mints != 1 {
+				t.Error("looking had one minted")
+			}
+		})
+	}
+}

@@ -42,6 +42,7 @@ type turns struct {
 }
 
 func (b *turns) Wait(context.Context, session.Class, time.Duration) error { b.waited++; return b.err }
+func (b *turns) Spare(context.Context, session.Class) error               { return b.err }
 func (b *turns) Pause(context.Context, session.Class, time.Duration)      { b.paused++ }
 func (b *turns) Bar(context.Context, session.Class)                       {}
 

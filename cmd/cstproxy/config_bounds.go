@@ -43,6 +43,7 @@ func bounds() []bound {
 		of("CSTPROXY_REFRESH_WINDOW", func(c Config) bool { return c.RefreshWindow > 0 }),
 		of("CSTPROXY_SAFETY_MARGIN", func(c Config) bool { return c.SafetyMargin >= 0 }),
 		of("CSTPROXY_MIN_TTL", func(c Config) bool { return c.MinTTL >= 0 }),
+		of("CSTPROXY_MINT_AHEAD", func(c Config) bool { return c.MintAhead >= 0 }),
 		of("CSTPROXY_PORTAL_TIMEOUT", func(c Config) bool { return c.PortalTimeout > 0 && c.PortalTimeout <= maxPortalTimeout }),
 		of("CSTPROXY_PASSTHROUGH_TIMEOUT", func(c Config) bool { return c.PassthroughTimeout > 0 && c.PassthroughTimeout <= maxPassthroughTimeout }),
 		of("CSTPROXY_KEY_PREFIX", func(c Config) bool { return keyPrefixes.MatchString(c.KeyPrefix) }),
@@ -83,6 +84,11 @@ func relations() []bound {
 			of:    []string{"CSTPROXY_MIN_TTL", "CSTPROXY_IDLE_TTL", "CSTPROXY_SAFETY_MARGIN"},
 			want:  "at most %s less %s",
 			holds: func(c Config) bool { return c.MinTTL <= c.IdleTTL-c.SafetyMargin },
+		},
+		{
+			of:    []string{"CSTPROXY_MINT_AHEAD", "CSTPROXY_REFRESH_WINDOW", "CSTPROXY_IDLE_TTL"},
+			want:  "0, or less than %s less %s",
+			holds: func(c Config) bool { return c.MintAhead == 0 || c.MintAhead < c.RefreshWindow-c.IdleTTL },
 		},
 	})
 }

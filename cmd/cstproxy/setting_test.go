@@ -45,6 +45,7 @@ func TestSettingsAreThoseOfTheManual(t *testing.T) {
 		{"CSTPROXY_SAFETY_MARGIN", "safety-margin", "1m"},
 		{"CSTPROXY_MIN_TTL", "min-ttl", "5m"},
 		{"CSTPROXY_REFRESH", "refresh", "probe"},
+		{"CSTPROXY_MINT_AHEAD", "mint-ahead", "0s"},
 		{"CSTPROXY_PASSTHROUGH", "passthrough", ""},
 		{"CSTPROXY_RETRY_ENCLAVE", "retry-enclave", "false"},
 		{"CSTPROXY_PASSTHROUGH_TIMEOUT", "passthrough-timeout", "1m"},

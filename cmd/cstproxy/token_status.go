@@ -76,6 +76,7 @@ func (k knownToken) extensible() string {
 var nextWords = map[string]string{
 	"serve live":         "a fetch is served from the cache: the token lives long enough",
 	"serve due":          "a fetch is served from the cache, and the token refreshed in the background: less than half of its idle time is left",
+	"serve ahead":        "a fetch is served from the cache, and the next token minted in the background: this one's window is about to close",
 	"refresh short":      "a fetch has Portal refresh the token first: little of its life is left",
 	"mint absent":        "a fetch mints: there is no token",
 	"mint idle_expired":  "a fetch mints: the token went without use for too long",

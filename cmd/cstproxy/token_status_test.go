@@ -54,7 +54,11 @@ func TestEveryDecisionHasItsWords(t *testing.T) {
 	t.Parallel()
 	decisions := []string{"serve live", "serve due", "refresh short"}
 	for _, reason := range session.Reasons() {
-		decisions = append(decisions, "mint "+string(reason))
+		action := "mint "
+		if reason == session.Ahead {
+			action = "serve "
+		}
+		decisions = append(decisions, action+string(reason))
 	}
 	for _, decision := range decisions {
 		if nextWords[decision] == "" {

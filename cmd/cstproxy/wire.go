@@ -155,6 +155,7 @@ func lifetime(config Config) session.Lifetime {
 	return session.Lifetime{
 		IdleTTL: config.IdleTTL, RefreshWindow: config.RefreshWindow,
 		SafetyMargin: config.SafetyMargin, MinTTL: config.MinTTL, Refresh: config.Refresh,
+		MintAhead: config.MintAhead,
 	}
 }
 

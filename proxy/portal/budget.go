@@ -9,8 +9,8 @@ import (
 )
 
 // Paced wraps a [session.Portal] so that requests leave within the fleet's budget. A mint or a registration waits for its
-// turn as long as half of the time that its caller has; a probe never waits, since its token is still live. Where Portal
-// itself says that it was too much, the whole fleet pauses.
+// turn as long as half of the time that its caller has; a probe never waits, since its token is still live. A mint ahead
+// takes a turn only if it is spare. Where Portal itself says that it was too much, the whole fleet pauses.
 type Paced struct {
 	next   session.Portal
 	budget session.Budget
@@ -26,11 +26,19 @@ const patience = 10 * time.Second
 
 // Mint implements [session.Portal].
 func (p *Paced) Mint(ctx context.Context, client session.ClientID, reason session.Reason) (session.Token, error) {
-	if err := p.budget.Wait(ctx, session.ClassMint, patienceOf(ctx)); err != nil {
+	if err := p.turn(ctx, reason); err != nil {
 		return session.Token{}, err
 	}
 	token, err := p.next.Mint(ctx, client, reason)
 	return token, p.heed(ctx, session.ClassMint, err)
+}
+
+// turn takes one for a mint.
+func (p *Paced) turn(ctx context.Context, reason session.Reason) error {
+	if reason == session.Ahead {
+		return p.budget.Spare(ctx, session.ClassMint)
+	}
+	return p.budget.Wait(ctx, session.ClassMint, patienceOf(ctx))
 }
 
 // Register implements [session.Portal].

@@ -530,3 +530,30 @@ func TestRetryPaysForItself(t *testing.T) {
 		})
 	}
 }
+
+// A mint that nobody waits for takes what is spare, and does not wait for more; those who wait get the rest.
+func TestMintAheadLeavesAQuarterOfTheBudget(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		next := &scripted{}
+		budget := newBudget(next, cache.Limit{Requests: 4, Per: time.Minute})
+		mint := func(reason session.Reason) error {
+			_, err := budget.Mint(t.Context(), alice, reason)
+			return err
+		}
+		for range 3 {
+			if err := mint(session.Ahead); err != nil {
+				t.Errorf("a spare turn: %v", err)
+			}
+		}
+		if err := mint(session.Ahead); !errors.Is(err, session.ErrPortalRateLimited) {
+			t.Errorf("the last turn: %v, want ErrPortalRateLimited", err)
+		}
+		if err := mint(session.IdleExpired); err != nil {
+			t.Errorf("who waits: %v", err)
+		}
+		if n := len(next.departures()); n != 4 {
+			t.Errorf("%d requests left, want 4", n)
+		}
+	})
+}

@@ -19,8 +19,8 @@ const (
 )
 
 // Retry wraps a [session.Portal]: a mint or a probe that found Portal unavailable is repeated once. One that timed out
-// is not, since it has cost the caller its time; nor one that Portal told when to come back; nor ever a registration,
-// of which a second makes a second wallet. Ten requests earn one repeat, so that a Portal in trouble gets a tenth more
+// is not, since it has cost the caller its time; nor one that Portal told when to come back; nor a mint ahead, for which
+// nobody waits; nor ever a registration, of which a second makes a second wallet. Ten requests earn one repeat, so that a Portal in trouble gets a tenth more
 // at the most.
 type Retry struct {
 	next  session.Portal
@@ -43,6 +43,9 @@ func mayPass(err error) bool {
 
 // Mint implements [session.Portal].
 func (r *Retry) Mint(ctx context.Context, client session.ClientID, reason session.Reason) (session.Token, error) {
+	if reason == session.Ahead {
+		return r.next.Mint(ctx, client, reason)
+	}
 	var token session.Token
 	unknown := false
 	err := r.do(ctx, func() (err error) {

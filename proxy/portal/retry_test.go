@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/cstproxy/cstproxy/cache"
+	"github.com/cstproxy/cstproxy/proxy/portal"
 	"github.com/cstproxy/cstproxy/proxy/portal/portaltest"
 	"github.com/cstproxy/cstproxy/proxy/session"
 )
@@ -78,6 +79,20 @@ func (s *scripted) departures() []departure {
 
 // always returns more of err than anybody should ask for.
 func always(err error) []error { return slices.Repeat([]error{err}, 10) }
+
+// Nobody waits for it, and while Portal fails, it can as well be left.
+func TestMintAheadIsNotRepeated(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		next := &scripted{fails: always(session.ErrPortalUnavailable)}
+		if _, err := portal.NewRetry(next).Mint(t.Context(), alice, session.Ahead); !errors.Is(err, session.ErrPortalUnavailable) {
+			t.Errorf("Mint: %v, want ErrPortalUnavailable", err)
+		}
+		if n := len(next.departures()); n != 1 {
+			t.Errorf("%d attempts, want 1", n)
+		}
+	})
+}
 
 func TestOnlyWhatMayPassIsRepeatedAndOnlyOnce(t *testing.T) {
 	t.Parallel()

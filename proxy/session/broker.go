@@ -113,6 +113,7 @@ type Broker struct {
 	// flying has a place for each flight, waiting one for each caller who waits for any.
 	flying, waiting *room
 	calm            calm
+	ahead           ahead
 	adrift          adrift
 	uses            *uses
 	quarrels        quarrels
@@ -128,6 +129,7 @@ func NewBroker(parts Parts) *Broker {
 		registrations: newFlights[Registration, Grant](parts.Log, flying, WorkRegister),
 		flying:        flying,
 		waiting:       newRoom(parts.Limits.Waiting),
+		ahead:         ahead{places: make(chan struct{}, mostAhead)},
 		uses:          newUses(parts.Limits.Flights),
 	}
 }
@@ -149,6 +151,16 @@ func (b *Broker) Close(ctx context.Context) {
 type Ask struct {
 	Client ClientID
 	Need   Need
+	// ahead: nobody wants it yet, so that it is minted for [Ahead] alone.
+	ahead bool
+}
+
+// mints reports whether the decision has a flight for this ask mint.
+func (a Ask) mints(decision Decision) bool {
+	if a.ahead {
+		return decision.Action > Mint && decision.Reason == Ahead
+	}
+	return decision.Action == Mint
 }
 
 // Grant returns a live token for ask.Client, one that meets ask.Need. Errors are those of the Portal port, or
@@ -166,9 +178,13 @@ func (b *Broker) Grant(ctx context.Context, ask Ask) (Grant, error) {
 		return Grant{}, err
 	}
 	now := b.now()
-	switch b.parts.Lifetime.Decide(token, now, ask.Need).Action {
+	decision := b.parts.Lifetime.Decide(token, now, ask.Need)
+	another := decision.Reason == Ahead && b.mintBehind(ctx, ask.Client)
+	switch decision.Action {
 	case ServeAndExtend:
-		b.extendBehind(ctx, ask.Client)
+		if !another {
+			b.extendBehind(ctx, ask.Client)
+		}
 		fallthrough
 	case Serve:
 		return Grant{Token: token, Source: SourceCache, At: now}, nil

@@ -12,7 +12,8 @@
 //  1. A token is handed out only while it is live: before its expiry less the margin, by dates taken before the
 //     requests that set them were sent.
 //  2. A token is handed out only to who asked for its client.
-//  3. Portal mints for one of four reasons: absent, idle_expired, window_closed, rejected.
+//  3. Portal mints for one of four reasons: absent, idle_expired, window_closed, rejected. Only where it is asked to
+//     (MintAhead) it does so for a fifth, ahead: in the background, for a fetch that is served meanwhile.
 //  4. ActiveAt moves forward only, and only for a request that Portal is known to have accepted (or, if so configured,
 //     is assumed to have).
 //  5. A token is forgotten by its id: never a newer one in its place.

@@ -97,7 +97,7 @@ func (b *Broker) waitFor(ctx context.Context, ask Ask, changed <-chan struct{}) 
 		return Grant{}, err
 	}
 	now := b.now()
-	if b.parts.Lifetime.Decide(token, now, ask.Need).Action < ServeAndExtend {
+	if decision := b.parts.Lifetime.Decide(token, now, ask.Need); decision.Action < ServeAndExtend || ask.mints(decision) {
 		return Grant{}, ErrLeaseBusy
 	}
 	return Grant{Token: token, Source: SourceMint, Shared: ScopeFleet, At: now}, nil
@@ -122,14 +122,13 @@ func (b *Broker) mintHeld(held context.Context, ask Ask, lease Lease) (Grant, er
 		return Grant{}, timely(held, err)
 	}
 	now := b.now()
-	decision := b.parts.Lifetime.Decide(token, now, ask.Need)
-	if decision.Action >= ServeAndExtend {
+	switch decision := b.parts.Lifetime.Decide(token, now, ask.Need); {
+	case ask.mints(decision):
+		return b.mint(held, ask.Client, order{old: token, reason: decision.Reason, lease: lease})
+	case decision.Action >= ServeAndExtend:
 		return Grant{Token: token, Source: SourceMint, Shared: ScopeFleet, At: now}, nil
 	}
-	if decision.Action != Mint {
-		return Grant{}, nil // another replica's token must be refreshed first; the callers look again
-	}
-	return b.mint(held, ask.Client, order{old: token, reason: decision.Reason, lease: lease})
+	return Grant{}, nil // another replica's token must be refreshed first; the callers look again
 }
 
 // mintAlone mints without a lease, since the store can't say who has it.
@@ -137,7 +136,7 @@ func (b *Broker) mintAlone(ctx context.Context, ask Ask, old Token, err error) (
 	if ctx.Err() != nil {
 		return Grant{}, ErrPortalTimeout
 	}
-	if b.parts.StoreDown == StoreDownFail {
+	if ask.ahead || b.parts.StoreDown == StoreDownFail {
 		return Grant{}, storeError(err)
 	}
 	decision := b.parts.Lifetime.Decide(old, b.now(), ask.Need)

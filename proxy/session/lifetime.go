@@ -17,6 +17,9 @@ type Lifetime struct {
 	MinTTL time.Duration
 	// Refresh says how a fetch extends a life.
 	Refresh RefreshMode
+	// MintAhead is the last part of the window in which a fetch may have the next token minted, each client's from a moment
+	// of its own on; 0 is never.
+	MintAhead time.Duration
 }
 
 // RefreshMode says how a fetch slides a token's expiry.
@@ -64,10 +67,11 @@ const (
 	IdleExpired  Reason = "idle_expired"  // it went IdleTTL without use
 	WindowClosed Reason = "window_closed" // its window is over, or too near for what the caller needs
 	Rejected     Reason = "rejected"      // Portal is known to refuse it
+	Ahead        Reason = "ahead"         // its window is about to close, and what it costs is spare
 )
 
 // Reasons lists every Reason, for those who count by it.
-func Reasons() []Reason { return []Reason{Absent, IdleExpired, WindowClosed, Rejected} }
+func Reasons() []Reason { return []Reason{Absent, IdleExpired, WindowClosed, Rejected, Ahead} }
 
 // Need is what a caller asks of a token. The zero Need is content with [Lifetime.MinTTL].
 type Need struct {
@@ -86,7 +90,8 @@ func (l Lifetime) Check(need Need) error {
 	return nil
 }
 
-// Decision is the outcome of [Lifetime.Decide]. Reason is set for [Mint] only.
+// Decision is the outcome of [Lifetime.Decide]. Reason is set for [Mint], and [Ahead] where the next token is to be minted
+// besides, in the background.
 type Decision struct {
 	Action Action
 	Reason Reason
@@ -118,7 +123,11 @@ func (l Lifetime) Decide(t Token, now time.Time, need Need) Decision {
 	if reason := l.lost(t, now, need); reason != "" {
 		return Decision{Mint, reason}
 	}
-	return Decision{Action: l.extend(t, now, need)}
+	decision := Decision{Action: l.extend(t, now, need)}
+	if decision.Action > Refresh && l.ahead(t, now) {
+		decision.Reason = Ahead // one that is refreshed first may turn out to be dead
+	}
+	return decision
 }
 
 // lost returns why no refresh can make t serve the need, or "" if t serves it or can be made to.

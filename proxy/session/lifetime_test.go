@@ -182,7 +182,7 @@ type history struct {
 	mints  int
 }
 
-// fetch carries a decision out and checks what is served.
+// fetch carries a decision out, what it does in the background too, and checks what is served.
 func (h *history) fetch(decision session.Decision, need session.Need) {
 	switch decision.Action {
 	case session.Mint:
@@ -194,6 +194,10 @@ func (h *history) fetch(decision session.Decision, need session.Need) {
 		h.token.ActiveAt = h.now
 	}
 	h.served(need)
+	if decision.Action != session.Mint && decision.Reason != "" {
+		h.mint(decision.Reason)
+		h.served(session.Need{})
+	}
 }
 
 func (h *history) mint(reason session.Reason) {
@@ -205,6 +209,7 @@ func (h *history) mint(reason session.Reason) {
 		session.IdleExpired:  !margin.Before(idle) && idle.Before(window),
 		session.WindowClosed: !h.now.Add(max(l.SafetyMargin, l.MinTTL, day)).Before(window),
 		session.Rejected:     true,
+		session.Ahead:        l.MintAhead > 0 && !h.now.Add(l.MintAhead+max(l.SafetyMargin, l.MinTTL)).Before(window) && h.now.Before(window),
 	}
 	if !allowed[reason] {
 		h.t.Fatalf("minted as %q at %s: minted %s, active %s", reason, h.now, t.MintedAt, t.ActiveAt)
@@ -238,6 +243,7 @@ func TestNoHistoryServesAnEndedTokenOrMintsWithoutAReason(t *testing.T) {
 			session.RefreshProbe, session.RefreshAssume, session.RefreshObserve,
 		}).Draw(t, "mode")
 		life.SafetyMargin = time.Duration(rapid.Int64Range(0, int64(time.Hour)).Draw(t, "margin"))
+		life.MintAhead = rapid.SampledFrom([]time.Duration{0, 6 * hour, 5 * day}).Draw(t, "ahead")
 		user := &history{t: t, portal: life, now: monday}
 		t.Repeat(map[string]func(*rapid.T){
 			"step": func(t *rapid.T) {

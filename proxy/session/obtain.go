@@ -102,10 +102,10 @@ func (b *Broker) flyToMint(ctx context.Context, ask Ask) (Grant, error) {
 		return Grant{}, err
 	}
 	now := b.now()
-	switch action := b.parts.Lifetime.Decide(token, now, ask.Need).Action; {
-	case action == Mint:
+	switch decision := b.parts.Lifetime.Decide(token, now, ask.Need); {
+	case ask.mints(decision):
 		return b.lead(ctx, ask, token)
-	case action >= ServeAndExtend:
+	case decision.Action >= ServeAndExtend:
 		return Grant{Token: token, Source: SourceCache, At: now}, nil
 	}
 	return Grant{}, nil // it wants a refresh by now: the callers look again

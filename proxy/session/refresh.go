@@ -35,7 +35,11 @@ func (b *Broker) replace(ctx context.Context, dead Token) (Grant, error) {
 	if err != nil || now.IsZero() {
 		return Grant{}, err
 	}
-	return b.changePlanes(ctx, Ask{Client: dead.Client, Need: Need{Rejected: dead.ID}})
+	f, led := b.board(ctx, Ask{Client: dead.Client, Need: Need{Rejected: dead.ID}}, Mint)
+	if !led {
+		b.drop(ctx, dead.Client, dead.ID) // it may be for another reason, and not know
+	}
+	return f.wait(ctx)
 }
 
 // slide takes the fetch itself for activity (refresh mode assume).

@@ -3,6 +3,7 @@
 const actions = {
   "serve live": "A fetch now gets it from the cache.",
   "serve due": "A fetch now gets it from the cache, and has it refreshed in the background.",
+  "serve ahead": "A fetch now gets it from the cache, and has the next one minted in the background.",
   "refresh short": "A fetch now has Portal extend it first: too little of its life is left, or Portal may have ended it.",
   "mint absent": "A fetch now mints: no token is cached.",
   "mint idle_expired": "A fetch now mints: the token went idle.",

@@ -23,7 +23,7 @@ function drawHeroes() {
 }
 
 const sources = { cache: "it was there, and long enough", refresh: "Portal extended it for this caller", mint: "Portal made a new one" };
-const reasons = { absent: "none was cached", idle_expired: "it went idle", window_closed: "its window was over", rejected: "Portal refused it" };
+const reasons = { absent: "none was cached", idle_expired: "it went idle", window_closed: "its window was over", rejected: "Portal refused it", ahead: "its window was about to close" };
 
 function drawServed(series) {
   const values = by(series, "tokens_served_total", "source"), all = [...values.values()].reduce((a, b) => a + b, 0);

@@ -60,7 +60,7 @@ describe("the status page", { concurrency: 3 }, () => {
     const told = read(await metricsOf(demo)); // nobody asks meanwhile, so that it is equal
     const served = (source) => told(`cstproxy_tokens_served_total{source="${source}"}`);
     for (const source of ["cache", "refresh", "mint"]) assert.equal(await value("served", source), served(source), source);
-    for (const reason of ["absent", "idle_expired", "window_closed", "rejected"]) assert.equal(await value("mints", reason), told(`cstproxy_mints_total{reason="${reason}"}`), reason);
+    for (const reason of ["absent", "idle_expired", "window_closed", "rejected", "ahead"]) assert.equal(await value("mints", reason), told(`cstproxy_mints_total{reason="${reason}"}`), reason);
     assert.equal(await value("errors", "invalid_client_id"), told('cstproxy_token_errors_total{code="invalid_client_id"}'));
     assert.equal(served("cache"), 3);
     assert.equal(await page.locator("#ratio").textContent(), (100 * (1 - served("mint") / (served("cache") + served("refresh") + served("mint")))).toFixed(1));

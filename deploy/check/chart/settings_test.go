@@ -40,6 +40,7 @@ cstproxy:
     passthroughTimeout: 5m
     retryEnclave: true
     minTTL: 1h30m
+    mintAhead: 6h
     mintRate: "0"
     noProxy: 10.0.0.0/8,.svc
     portalAPIURL: https://portal.example
@@ -105,6 +106,7 @@ func TestSettingsReachTheContainerAsTheyAre(t *testing.T) {
 		"CSTPROXY_MEMORY_ENTRIES":      "2147483647",
 		"CSTPROXY_MEMORY_TTL":          "0",
 		"CSTPROXY_MIN_TTL":             "1h30m",
+		"CSTPROXY_MINT_AHEAD":          "6h",
 		"CSTPROXY_MINT_RATE":           "0",
 		"CSTPROXY_PASSTHROUGH":         "client,enclave",
 		"CSTPROXY_PASSTHROUGH_TIMEOUT": "5m",
