@@ -151,7 +151,7 @@ func (t *Tier) Look(ctx context.Context, client session.ClientID) (session.Token
 // remember replaces what is remembered unless that was seen later, or something was dropped since drops were counted.
 // Activity that is known stays known.
 func (t *Tier) remember(client session.ClientID, r remembered, drops uint64) {
-	if old, found := t.tokens.get(client); found && t.parts.TTL == 0 && old.same(r) {
+	if t.knows(client, r) {
 		return
 	}
 	t.tokens.compute(client, func(old remembered, found bool) (remembered, otter.ComputeOp) {
@@ -167,6 +167,15 @@ func (t *Tier) remember(client session.ClientID, r remembered, drops uint64) {
 		}
 		return r, otter.WriteOp
 	})
+}
+
+// knows reports whether to remember r is worth no write: where the store is looked into each time, only news are.
+func (t *Tier) knows(client session.ClientID, r remembered) bool {
+	if t.parts.TTL > 0 {
+		return false
+	}
+	old, found := t.tokens.get(client)
+	return found && old.same(r)
 }
 
 // Commit implements [session.Store]. If the store can't be told, the token is remembered, and told when it can be.

@@ -39,14 +39,14 @@ func TestActivity(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			first := w.fetch()
-			w.clock.advance(5 * hour)
+			w.clock.advance(recently)
 			body := strings.ReplaceAll(c.body, own, first.TokenID)
 			a := w.post(aliceActivity, body)
 			a.want(t, c.status)
 			seen := epoch()
 			switch c.status {
 			case http.StatusNoContent:
-				seen = seen.Add(5 * hour)
+				seen = seen.Add(recently)
 			case http.StatusPreconditionFailed:
 				a.wantProblem(t, "token_mismatch")
 			default:

@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"slices"
+
 	"github.com/labstack/echo/v4"
 
 	"github.com/cstproxy/cstproxy/proxy/session"
@@ -40,8 +42,8 @@ func routed(c echo.Context) error { return c.Handler()(c) }
 
 // chained returns the handlers around last, the first outermost. Echo would do so again for each request.
 func chained(last echo.HandlerFunc, around ...echo.MiddlewareFunc) echo.HandlerFunc {
-	for i := len(around) - 1; i >= 0; i-- {
-		last = around[i](last)
+	for _, middleware := range slices.Backward(around) {
+		last = middleware(last)
 	}
 	return last
 }

@@ -49,8 +49,8 @@ func TestStatusForetellsTheNextFetch(t *testing.T) {
 		action, reason string
 	}{
 		"of a new token":                         {0, session.RefreshProbe, "live", "serve", "live"},
-		"of one with half its idle time":         {12 * hour, session.RefreshProbe, "live", "serve", "live"},
-		"of one with less":                       {12*hour + moment, session.RefreshProbe, "live", "serve", "due"},
+		"of one just before it is due":           {day/48 - moment, session.RefreshProbe, "live", "serve", "live"},
+		"of one that is due":                     {day / 48, session.RefreshProbe, "live", "serve", "due"},
 		"of one with the least life":             {day - 5*time.Minute, session.RefreshProbe, "live", "serve", "due"},
 		"of one with less than that":             {day - 5*time.Minute + moment, session.RefreshProbe, "live", "refresh", "short"},
 		"of one a moment before the margin":      {day - time.Minute - moment, session.RefreshProbe, "live", "refresh", "short"},
@@ -112,7 +112,7 @@ func TestStatusIsOfTheTokenThatIsServed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.fetch()
-	w.clock.advance(hour)
+	w.clock.advance(recently)
 	d := w.fetch()
 	var got status
 	w.get(aliceStatus).decode(t, &got)

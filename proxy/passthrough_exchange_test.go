@@ -169,7 +169,7 @@ func TestAnotherProtocolIsNoAnswer(t *testing.T) {
 		_ = conn.Close()
 	}))
 	w.fetch()
-	w.clock.advance(hour)
+	w.clock.advance(recently)
 	w.get(whoAmI, named).wantProblem(t, "portal_bad_response")
 	w.get(whoAmI, "Authorization: Bearer "+w.tokenOf(alice)).wantProblem(t, "portal_bad_response")
 	w.get("/api/v3/custodians/me/clients").wantProblem(t, "portal_bad_response")

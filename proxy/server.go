@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -74,6 +75,8 @@ type Server struct {
 	routes  map[string]bool
 	methods map[place]bool
 	lines   lines
+	// texts are for documents that are written by hand, to be used again.
+	texts sync.Pool
 	// buffers and silent are for what is passed on: net/http's own words of it may hold a part of it.
 	buffers buffers
 	silent  *log.Logger

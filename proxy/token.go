@@ -105,7 +105,7 @@ func (s *Server) answer(c echo.Context, status int, grant session.Grant) error {
 	if status == http.StatusCreated {
 		c.Response().Header().Set(echo.HeaderLocation, "/v1/clients/"+string(grant.Token.Client))
 	}
-	if err := sendToken(own, status, document); err != nil {
+	if err := s.sendToken(own, status, document); err != nil {
 		return err
 	}
 	own.source = grant.Source
@@ -114,9 +114,12 @@ func (s *Server) answer(c echo.Context, status int, grant session.Grant) error {
 }
 
 // sendToken answers with the document of a token.
-func sendToken(c *call, status int, document tokenDocument) error {
-	text, _ := documents.Get().(*[]byte)
-	defer documents.Put(text)
+func (s *Server) sendToken(c *call, status int, document tokenDocument) error {
+	text, _ := s.texts.Get().(*[]byte)
+	if text == nil {
+		text = new(make([]byte, 0, 512))
+	}
+	defer s.texts.Put(text)
 	*text = append(document.appendTo((*text)[:0]), '\n')
 	c.Response().Header()[echo.HeaderContentType] = jsonType
 	c.Response().WriteHeader(status)

@@ -363,7 +363,7 @@ func TestPortalsOwnSessionPathsAnswerLikeAFetch(t *testing.T) {
 			if d := w.post(v1Session, "{}").token(t, http.StatusOK); d.Source != "mint" {
 				t.Errorf("first from %s, want mint", d.Source)
 			}
-			w.clock.advance(hour)
+			w.clock.advance(recently)
 			want := w.get(aliceToken+"?minTtl=2h", testID)
 			for _, target := range []string{v1Session, v3Session} {
 				got := w.post(target+"?minTtl=2h", "{}", testID)
@@ -441,7 +441,7 @@ func TestFetchesAreCountedBySource(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.fetch()
-	w.clock.advance(hour)
+	w.clock.advance(recently)
 	w.fetch()
 	w.get(aliceToken+"?minTtl=24h").token(t, http.StatusOK)
 	w.get(aliceToken + "?minTtl=25h")
@@ -453,7 +453,7 @@ func TestFetchesAreCountedBySource(t *testing.T) {
 	if diff := cmp.Diff([]session.Source{session.SourceMint, session.SourceCache, session.SourceRefresh}, sources); diff != "" {
 		t.Errorf("sources (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]time.Duration{day, 23 * hour, day}, w.meter.left); diff != "" {
+	if diff := cmp.Diff([]time.Duration{day, day - recently, day}, w.meter.left); diff != "" {
 		t.Errorf("life left (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff([]string{"invalid_request"}, w.meter.refused); diff != "" {

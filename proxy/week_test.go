@@ -83,9 +83,9 @@ func TestWeekOfFetchesCostsOneMint(t *testing.T) {
 		if diff := cmp.Diff([]session.Reason{session.Absent}, b.portal.Mints()); diff != "" {
 			t.Errorf("mints (-want +got):\n%s", diff)
 		}
-		// One each 12 h and a minute, until the token lives to the end of its window anyway.
-		if n := b.portal.Probes(); n != 12 {
-			t.Errorf("%d probes, want 12", n)
+		// One each half hour, until the token lives to the end of its window anyway.
+		if n := b.portal.Probes(); n != 6*48 {
+			t.Errorf("%d probes, want 288", n)
 		}
 		time.Sleep(time.Minute)
 		b.fetch()

@@ -28,6 +28,8 @@ import (
 const (
 	hour = time.Hour
 	day  = 24 * hour
+	// recently is too short ago for a token to be due for a refresh.
+	recently = 20 * time.Minute
 
 	alice = "cm0r6nkek00ej10dwwx8wdjmf"
 	// aliceToken and the others are routes for the client whom Portal knows from the start.

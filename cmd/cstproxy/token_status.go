@@ -75,7 +75,7 @@ func (k knownToken) extensible() string {
 // nextWords :: action and reason → what a fetch would do now, and why.
 var nextWords = map[string]string{
 	"serve live":         "a fetch is served from the cache: the token lives long enough",
-	"serve due":          "a fetch is served from the cache, and the token refreshed in the background: less than half of its idle time is left",
+	"serve due":          "a fetch is served from the cache, and the token refreshed in the background: it was not used for a while",
 	"serve ahead":        "a fetch is served from the cache, and the next token minted in the background: this one's window is about to close",
 	"refresh short":      "a fetch has Portal refresh the token first: little of its life is left",
 	"mint absent":        "a fetch mints: there is no token",

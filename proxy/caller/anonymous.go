@@ -19,17 +19,18 @@ type Anonymous struct{}
 // anonymousName is no caller's in a callers file.
 const anonymousName = "anonymous"
 
-// anybody is who they all are.
-var anybody = session.Caller{
-	Name: anonymousName, Routes: []session.Route{session.Everything}, Clients: []string{session.Everything},
-}
+// What everybody may ask for, made once.
+var (
+	allRoutes  = []session.Route{session.Everything}
+	allClients = []string{session.Everything}
+)
 
 // Identify refuses by what the request's headers tell of its way, and takes everybody else for the same caller.
 func (Anonymous) Identify(r *http.Request) (session.Caller, error) {
 	if err := checkDirect(r); err != nil {
 		return session.Caller{}, fmt.Errorf("%w: without authentication it must ask directly, and %w", session.ErrCallerForbidden, err)
 	}
-	return anybody, nil
+	return session.Caller{Name: anonymousName, Routes: allRoutes, Clients: allClients}, nil
 }
 
 // Admit admits everybody: nobody could be told from the others.

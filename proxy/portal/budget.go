@@ -10,7 +10,7 @@ import (
 
 // Paced wraps a [session.Portal] so that requests leave within the fleet's budget. A mint or a registration waits for its
 // turn as long as half of the time that its caller has; a probe never waits, since its token is still live. A mint ahead
-// takes a turn only if it is spare. Where Portal itself says that it was too much, the whole fleet pauses.
+// and a probe that nobody waits for take a turn only if it is spare. Where Portal itself says that it was too much, the whole fleet pauses.
 type Paced struct {
 	next   session.Portal
 	budget session.Budget
@@ -52,10 +52,21 @@ func (p *Paced) Register(ctx context.Context, registration session.Registration)
 
 // Probe implements [session.Portal].
 func (p *Paced) Probe(ctx context.Context, token session.Token) error {
-	if err := p.budget.Wait(ctx, session.ClassProbe, 0); err != nil {
+	if err := p.turnToProbe(ctx); err != nil {
 		return err
 	}
 	return p.heed(ctx, session.ClassProbe, p.next.Probe(ctx, token))
+}
+
+func (p *Paced) turnToProbe(ctx context.Context) error {
+	if !session.IsUnhurried(ctx) {
+		return p.budget.Wait(ctx, session.ClassProbe, 0)
+	}
+	err := p.budget.Spare(ctx, session.ClassProbe)
+	if errors.Is(err, session.ErrPortalRateLimited) {
+		return session.ErrNoneSpare
+	}
+	return err
 }
 
 // KeyCheck wraps a check of the Portal API Key, which shares the turns of mints. It never waits for one: nothing but the

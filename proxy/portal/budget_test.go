@@ -557,3 +557,22 @@ func TestMintAheadLeavesAQuarterOfTheBudget(t *testing.T) {
 		}
 	})
 }
+
+// Nor does a probe that nobody waits for; one that a caller waits for gets the last turn.
+func TestUnhurriedProbeLeavesAQuarterOfTheBudget(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		next := &scripted{}
+		budget := newBudget(next, cache.Limit{Requests: 4, Per: time.Minute})
+		unhurried := session.Unhurried(t.Context())
+		for range 3 {
+			wantError(t, budget.Probe(unhurried, held), nil)
+		}
+		wantError(t, budget.Probe(unhurried, held), session.ErrNoneSpare)
+		wantError(t, budget.Probe(t.Context(), held), nil)
+		wantError(t, budget.Probe(t.Context(), held), session.ErrPortalRateLimited)
+		if n := len(next.departures()); n != 4 {
+			t.Errorf("%d requests left, want 4", n)
+		}
+	})
+}

@@ -113,10 +113,12 @@ type Broker struct {
 	// flying has a place for each flight, waiting one for each caller who waits for any.
 	flying, waiting *room
 	calm            calm
-	ahead           ahead
-	adrift          adrift
-	uses            *uses
-	quarrels        quarrels
+	// putOff are refreshes that wait for turns to be spare.
+	putOff   calm
+	ahead    ahead
+	adrift   adrift
+	uses     *uses
+	quarrels quarrels
 }
 
 // NewBroker returns a Broker made of parts.

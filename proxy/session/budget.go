@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -16,6 +17,19 @@ const (
 
 // Classes lists every Class, for those who count by it.
 func Classes() []Class { return []Class{ClassMint, ClassProbe} }
+
+// ErrNoneSpare is what is asked of Portal and nobody waits for gets where no turn is spare.
+var ErrNoneSpare = errors.New("no turn is spare")
+
+type unhurriedKey struct{}
+
+// Unhurried marks what nobody waits for, so that it is done only where a turn is spare.
+func Unhurried(ctx context.Context) context.Context {
+	return context.WithValue(ctx, unhurriedKey{}, true)
+}
+
+// IsUnhurried reports whether nobody waits for what Portal is asked: if no turn is spare for it, that is [ErrNoneSpare].
+func IsUnhurried(ctx context.Context) bool { return ctx.Value(unhurriedKey{}) != nil }
 
 // Budget is how many requests Portal allows the whole fleet.
 type Budget interface {

@@ -50,11 +50,11 @@ func (c *calm) fall(client ClientID, now time.Time, err error) {
 	}
 }
 
-// rest leaves alone, for as long as it is not to be asked for again, a token that is in doubt and was just accepted.
-func (c *calm) rest(client ClientID, now time.Time) {
+// rest leaves a token alone that nothing is wrong with.
+func (c *calm) rest(client ClientID, until time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.leave(client, now.Add(askAgain))
+	c.leave(client, until)
 }
 
 func (c *calm) leave(client ClientID, until time.Time) {

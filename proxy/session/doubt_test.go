@@ -24,7 +24,7 @@ func TestDecideInDoubt(t *testing.T) {
 		"accepted a moment ago is served":                            {now: 2*time.Second - ms, want: session.Serve},
 		"accepted two seconds ago is asked for":                      {now: 2 * time.Second, want: session.Refresh},
 		"accepted before the doubt's end is asked for after it":      {active: until - ms, now: until + 2*time.Second, want: session.Refresh},
-		"accepted at the doubt's end is served":                      {active: until, now: until + time.Hour, want: session.Serve},
+		"accepted at the doubt's end is served":                      {active: until, now: until + time.Minute, want: session.Serve},
 		"accepted before the doubt's end, hours later":               {active: until - ms, now: 9 * hour, want: session.Refresh},
 		"observing, it is asked for all the same":                    {mode: session.RefreshObserve, now: 2 * time.Second, want: session.Refresh},
 		"assuming, it is asked for all the same":                     {mode: session.RefreshAssume, now: 2 * time.Second, want: session.Refresh},

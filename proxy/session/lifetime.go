@@ -160,10 +160,24 @@ func (l Lifetime) extend(t Token, now time.Time, need Need) Action {
 	switch {
 	case short && (l.Refresh == RefreshProbe || need.Explicit):
 		return Refresh
-	case l.Refresh == RefreshProbe && left < l.IdleTTL/2:
+	case l.Refresh == RefreshProbe && now.Sub(t.ActiveAt) >= l.IdleTTL/visits:
 		return ServeAndExtend
 	}
 	return Serve
+}
+
+// Of the idle time that part after which a fetch has Portal asked to extend the token, in the background: once a visit, so
+// that a user who comes back within the idle time of the last one is known to be there. Who waits longer before the first
+// request loses tokens of users who came every day: to ask in the second half alone took twice the mints.
+const visits = 48
+
+// pressing is the part after which it does not wait for a turn to be spare.
+const pressing = 8
+
+// mayWait reports whether a refresh of t in the background may be left to a time when turns are spare: the next fetch asks
+// again.
+func (l Lifetime) mayWait(t Token, now time.Time) bool {
+	return now.Sub(t.ActiveAt) < l.IdleTTL/pressing
 }
 
 // assume takes the fetch for activity, which is worth a write once in a while, or if the need asks for it.

@@ -51,8 +51,8 @@ func TestDecide(t *testing.T) {
 		want   decision
 	}{
 		"just minted is served":                                    {want: serve},
-		"half of the idle time left is served":                     {now: 12 * hour, want: serve},
-		"a moment under half is served and refreshed behind":       {now: 12*hour + ms, want: extend},
+		"a moment before a 48th of the idle time is served":        {now: 30*time.Minute - ms, want: serve},
+		"after a 48th of the idle time it is refreshed behind":     {now: 30 * time.Minute, want: extend},
 		"the least life is still served at once":                   {now: day - 5*time.Minute, want: extend},
 		"a moment under the least life is refreshed first":         {now: day - 5*time.Minute + ms, want: refresh},
 		"a moment before the margin is refreshed first":            {now: day - time.Minute - ms, want: refresh},
@@ -69,7 +69,7 @@ func TestDecide(t *testing.T) {
 		"the window's end is closed":                               {active: 6*day + 12*hour, now: 7 * day, want: window},
 		"active a day before the window's end: the window ends it": {active: 6 * day, now: 7 * day, want: window},
 		"active a moment earlier: idleness ends it":                {active: 6*day - ms, now: 7 * day, want: idle},
-		"a need met is served":                                     {now: 6 * hour, need: explicit(18 * hour), want: serve},
+		"a need met is served at once":                             {now: 6 * hour, need: explicit(18 * hour), want: extend},
 		"a need missed by a moment is refreshed first":             {now: 6*hour + ms, need: explicit(18 * hour), want: refresh},
 		"a need that the window still holds is refreshed first":    {active: 5*day + 12*hour, now: 6*day - ms, need: explicit(day), want: refresh},
 		"a need that the window can't hold mints":                  {active: 6*day - hour, now: 6*day + ms, need: explicit(day), want: window},

@@ -193,7 +193,7 @@ func TestNothingIsMintedWithoutALeaseForATokenThatIsLiveAgain(t *testing.T) {
 			leaser.Leaser, p.Leaser = p.Leaser, leaser
 			p.Now = func() time.Time { return time.Now().Add(ahead) }
 		})
-		token := w.aged(hour)
+		token := w.aged(time.Minute)
 		ahead, leaser.before = day, func() { ahead = 0 }
 		w.fetch(session.Need{}).want(t, session.SourceCache, token.ID, 0)
 		w.wantMints(session.Absent)

@@ -16,6 +16,9 @@ func (b *Broker) refresh(ctx context.Context, token Token) (Grant, error) {
 	case errors.Is(err, ErrTokenRejected):
 		b.parts.Log.InfoContext(ctx, "token rejected", "client", token.Client, "token_id", token.ID)
 		return b.replace(ctx, token)
+	case errors.Is(err, ErrNoneSpare):
+		b.putOff.rest(token.Client, time.Now().Add(anotherTime))
+		return Grant{}, nil
 	case err != nil:
 		b.calm.fall(token.Client, time.Now(), err)
 		return Grant{}, err
@@ -23,7 +26,7 @@ func (b *Broker) refresh(ctx context.Context, token Token) (Grant, error) {
 	b.calm.lift()
 	grant, err := b.moved(ctx, token, sent, SourceRefresh)
 	if grant.Token.unsettled() {
-		b.calm.rest(token.Client, time.Now())
+		b.calm.rest(token.Client, time.Now().Add(askAgain))
 	}
 	return grant, err
 }
@@ -71,17 +74,26 @@ func (b *Broker) flyBehind(ctx context.Context, client ClientID) (Grant, error) 
 	if err != nil {
 		return Grant{}, err
 	}
-	switch b.parts.Lifetime.Decide(token, b.now(), Need{}).Action {
-	case Refresh, ServeAndExtend:
+	now := b.now()
+	switch b.parts.Lifetime.Decide(token, now, Need{}).Action {
+	case ServeAndExtend:
+		if b.parts.Lifetime.mayWait(token, now) {
+			ctx = Unhurried(ctx)
+		}
+		fallthrough
+	case Refresh:
 		return b.refresh(ctx, token)
 	}
 	return Grant{}, nil // whoever joined looks again
 }
 
+// anotherTime is when a refresh is thought of again for which no turn was spare.
+const anotherTime = time.Minute
+
 // extendBehind refreshes a client's token in the background, unless that is under way or just failed, or others wait for
 // what is under way already.
 func (b *Broker) extendBehind(ctx context.Context, client ClientID) {
-	if b.flying.busy() || b.calm.holds(client, time.Now()) {
+	if now := time.Now(); b.flying.busy() || b.calm.holds(client, now) || b.putOff.holds(client, now) {
 		return
 	}
 	b.refreshes.join(ctx, client, func(ctx context.Context) (Grant, error) {

@@ -43,11 +43,11 @@ func TestSevenDaysOfAFetchAMinuteCostOneMint(t *testing.T) {
 		store func(*testing.T) func(*session.Parts)
 		mode  session.RefreshMode
 		then  func(*world, session.Token, time.Duration)
-		// probes at Portal, the client's own ones among them: one each 12 h 1 min, until the sixth day is over.
+		// probes at Portal, the client's own ones among them: one each half hour, until the sixth day is over.
 		probes int
 	}{
-		"probing":                          {fake, session.RefreshProbe, nothing, 12},
-		"probing, with the embedded store": {memory, session.RefreshProbe, nothing, 12},
+		"probing":                          {fake, session.RefreshProbe, nothing, 6 * 48},
+		"probing, with the embedded store": {memory, session.RefreshProbe, nothing, 6 * 48},
 		"assuming, and used each time":     {fake, session.RefreshAssume, useEach, 7*24*60 - 4},
 		"observing a use an hour":          {fake, session.RefreshObserve, reportHourly, 7 * 24},
 	} {
@@ -81,7 +81,7 @@ func TestNothingRefreshesATokenThatNobodyAsksFor(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, inMode(mode))
-				w.aged(hour)
+				w.aged(time.Minute)
 				w.fetch(session.Need{})
 				time.Sleep(2 * day)
 				w.settled().wantProbes(0)
