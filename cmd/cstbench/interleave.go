@@ -36,6 +36,7 @@ type plan struct {
 	workloads  []workload
 	rounds     int
 	slice      time.Duration
+	repeats    int     // of a slice that others spoil
 	rate       float64 // of the open loop; 0: none, below: one that all keep up with
 	progress   io.Writer
 }
@@ -96,7 +97,7 @@ func (b *bench) quietSlice(ctx context.Context, all *rounds, c started, w worklo
 		if s, err = b.slice(ctx, c, w); err != nil || s.Other <= tolerated {
 			break
 		}
-		if attempt == mostRepeats {
+		if attempt == b.repeats {
 			all.Noisy++
 			break
 		}

@@ -76,9 +76,11 @@ const (
 var errPlan = errors.New("nothing can be measured so")
 
 func planOf(c *cli.Command, all []started, out io.Writer) (plan, error) {
-	p := plan{contenders: all, rounds: c.Int("rounds"), slice: c.Duration("slice"), rate: c.Float("rate"), progress: out}
+	p := plan{
+		contenders: all, rounds: c.Int("rounds"), slice: c.Duration("slice"), rate: c.Float("rate"), repeats: mostRepeats, progress: out,
+	}
 	if c.Bool("quick") {
-		p.rounds, p.slice, p.rate = quickRounds, quickSlice, quickRate
+		p.rounds, p.slice, p.rate, p.repeats = quickRounds, quickSlice, quickRate, 0
 	}
 	for _, n := range c.IntSlice("connections") {
 		if n < 1 || n > mostConnections {
@@ -94,7 +96,7 @@ func planOf(c *cli.Command, all []started, out io.Writer) (plan, error) {
 
 // measurePlan carries it out, and makes figures of what was seen, should Redis have counted what it must.
 func measurePlan(ctx context.Context, w *world, p plan) (f *loadFigures, err error) {
-	b := &bench{world: w, length: p.slice}
+	b := &bench{world: w, length: p.slice, repeats: p.repeats}
 	if b.expect, err = expect(w.Document); err != nil {
 		return nil, err
 	}

@@ -53,7 +53,7 @@ func (w *world) spawn(c command) (*process, error) {
 		p.exec.Dir = c.Dir
 	}
 	p.exec.Stdout, p.exec.Stderr = out, out
-	p.exec.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	p.exec.SysProcAttr = endsWithUs()
 	if err := p.exec.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", c.Name, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -53,3 +54,6 @@ func parseBusy(text []byte) (sum time.Duration, err error) {
 	}
 	return sum, nil
 }
+
+// endsWithUs has the kernel end a process that was started when this one ends, however that ends.
+func endsWithUs() *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }

@@ -21,6 +21,8 @@ type bench struct {
 	world  *world
 	expect expectation
 	length time.Duration // of a slice
+	// repeats is how often a slice is measured again that others spoil.
+	repeats int
 }
 
 // slice asks one contender for a while.
