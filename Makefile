@@ -1,8 +1,6 @@
 # ARGS, PKG and the like may be given on the command line: make test PKG=./cache
 
 PKG      ?= ./...
-BENCH    ?= .
-COUNT    ?= 1
 FUZZTIME ?= 10s
 CHECKS   ?= 2000
 BIN      ?= bin/
@@ -57,8 +55,9 @@ lint: ## Report what breaks the rules of this code
 fmt: ## Format the code and group its imports
 	$(TOOL) golangci-lint fmt
 
-bench: redis ## Run the benchmarks that match BENCH, COUNT times
-	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) $(PKG)
+bench: redis ## Measure everything on this machine, which should have nothing else to do, and write BENCHMARKS.md
+	go run ./cmd/cstbench load
+	go run ./cmd/cstbench report
 
 fuzz: redis ## Run each fuzz target for FUZZTIME
 	FUZZTIME=$(FUZZTIME) .ci/fuzz
