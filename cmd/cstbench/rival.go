@@ -22,22 +22,33 @@ const (
 //go:embed rivals
 var rivalFiles embed.FS
 
-// rival is a contender that is not of this repository. It asks Redis over TCP, as cstproxy does in the same world.
+// rival is a contender that is not of this repository. It reaches Redis by TCP, as cstproxy does in the same world.
 type rival struct {
 	contender
+	// Title names it in tables.
+	Title string
 	// Version says what was measured.
 	Version func(ctx context.Context) (string, error)
 	// Note compares it with cstproxy, in a paragraph for BENCHMARKS.md.
 	Note string
 }
 
-// rivals are all that there are, listening on network, which is tcp or unix.
-func rivals(network string) []rival {
+// rivals are all that there are. Callers come by TCP, and by a Unix socket to what may stand beside them on one machine.
+func rivals() []rival {
 	return []rival{
-		nginxRival("redis", network), nginxRival("dict", network), nginxRival("cache", network),
-		nodeRival(1, network), nodeRival(2, network),
-		oauth2Rival(network),
+		nginxRival("redis", "tcp"), nginxRival("dict", "tcp"), nginxRival("cache", "tcp"),
+		nginxRival("redis", "unix"), nginxRival("dict", "unix"), nginxRival("cache", "unix"),
+		nodeRival(1), nodeRival(2),
+		oauth2Rival(),
 	}
+}
+
+// rivalContenders are the same, as those that measure take them.
+func rivalContenders() (all []contender) {
+	for _, r := range rivals() {
+		all = append(all, r.contender)
+	}
+	return all
 }
 
 // notInstalled says which of the files is not there, and how to get it.
@@ -57,17 +68,6 @@ func installed(file string) (string, error) {
 		return "", fmt.Errorf("find %s: %w", file, err)
 	}
 	return path, nil
-}
-
-// listenAt returns where a rival is to listen: a free port of loopback, or a socket in folder.
-func listenAt(ctx context.Context, network, folder string) (target, error) {
-	at := target{Network: network, Address: filepath.Join(folder, "sock"), Path: tokenPath}
-	if network == "unix" {
-		return at, nil
-	}
-	address, err := freeAddress(ctx)
-	at.Address = address
-	return at, err
 }
 
 // answering returns the running rival once it answers. Where it does not it is ended.
@@ -102,12 +102,4 @@ func expand(from string, data any) (string, error) {
 		return "", fmt.Errorf("fill in %s: %w", from, err)
 	}
 	return text.String(), nil
-}
-
-// overNetwork is a contender's name, with what it listens on where that isn't TCP.
-func overNetwork(name, network string) string {
-	if network == "unix" {
-		return name + ", unix socket"
-	}
-	return name
 }

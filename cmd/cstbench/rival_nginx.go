@@ -19,8 +19,8 @@ const (
 	remembered = 30
 )
 
-// nginxNames are the three ways in which nginx answers: template -> contender.
-var nginxNames = map[string]string{"redis": "nginx, lua-resty-redis", "dict": "nginx, Lua shared dictionary", "cache": "nginx, proxy_cache"}
+// nginxTitles are the three ways in which nginx answers: template -> title.
+var nginxTitles = map[string]string{"redis": "nginx, lua-resty-redis", "dict": "nginx, Lua shared dictionary", "cache": "nginx, proxy_cache"}
 
 // nginxNotes compare each with cstproxy.
 var nginxNotes = map[string]string{
@@ -44,12 +44,17 @@ type nginxSettings struct {
 
 // nginxRival is nginx with the server blocks of a template.
 func nginxRival(kind, network string) rival {
+	name, title := "nginx-"+kind, nginxTitles[kind]
+	if network == "unix" {
+		name, title = name+overUnix, title+", Unix socket"
+	}
 	return rival{
 		contender: contender{
-			Name:    overNetwork(nginxNames[kind], network),
+			Name:    name,
 			Start:   func(ctx context.Context, w *world) (*running, error) { return startNginx(ctx, w, kind, network) },
 			Missing: func() string { return notInstalled(nginxProgram, "nginx/VERSIONS") },
 		},
+		Title:   title,
 		Version: nginxVersion,
 		Note:    nginxNotes[kind],
 	}
@@ -64,9 +69,11 @@ func startNginx(ctx context.Context, w *world, kind, network string) (*running, 
 	if err != nil {
 		return nil, fmt.Errorf("make a folder: %w", err)
 	}
-	at, err := listenAt(ctx, network, folder)
-	if err != nil {
-		return nil, err
+	at := target{Network: network, Address: filepath.Join(folder, "sock"), Path: tokenPath}
+	if network == "tcp" {
+		if at.Address, err = freeAddress(ctx); err != nil {
+			return nil, err
+		}
 	}
 	if err := configureNginx(w, kind, folder, at); err != nil {
 		return nil, err

@@ -19,17 +19,18 @@ const nodeNote = "A handler of a dozen lines on Node (fastify and ioredis, as th
 	"port by Node's cluster module."
 
 // nodeRival is a handler on Node, in as many processes as there are workers.
-func nodeRival(workers int, network string) rival {
-	name := "Node, fastify and ioredis"
+func nodeRival(workers int) rival {
+	name, title := "node", "Node, fastify and ioredis"
 	if workers > 1 {
-		name = fmt.Sprintf("%s, %d processes", name, workers)
+		name, title = fmt.Sprintf("node-%d", workers), fmt.Sprintf("%s, %d processes", title, workers)
 	}
 	return rival{
 		contender: contender{
-			Name:    overNetwork(name, network),
-			Start:   func(ctx context.Context, w *world) (*running, error) { return startNode(ctx, w, workers, network) },
+			Name:    name,
+			Start:   func(ctx context.Context, w *world) (*running, error) { return startNode(ctx, w, workers) },
 			Missing: nodeMissing,
 		},
+		Title:   title,
 		Version: nodeVersion,
 		Note:    nodeNote,
 	}
@@ -42,7 +43,7 @@ func nodeMissing() string {
 	return notInstalled("node/server.mjs", "node/.installed")
 }
 
-func startNode(ctx context.Context, w *world, workers int, network string) (*running, error) {
+func startNode(ctx context.Context, w *world, workers int) (*running, error) {
 	program, err := exec.LookPath("node")
 	if err != nil {
 		return nil, fmt.Errorf("find node: %w", err)
@@ -55,18 +56,18 @@ func startNode(ctx context.Context, w *world, workers int, network string) (*run
 	if err != nil {
 		return nil, fmt.Errorf("make a folder: %w", err)
 	}
-	at, err := listenAt(ctx, network, folder)
+	address, err := freeAddress(ctx)
 	if err != nil {
 		return nil, err
 	}
 	p, err := w.spawn(command{
 		Name: filepath.Base(folder), Path: program, Dir: folder, Environ: []string{"NODE_ENV=production"},
-		Args: []string{server, at.Address, "redis://" + w.Redis.Addr, documentPrefix, strconv.Itoa(workers)},
+		Args: []string{server, address, "redis://" + w.Redis.Addr, documentPrefix, strconv.Itoa(workers)},
 	})
 	if err != nil {
 		return nil, err
 	}
-	started, err := p.answering(ctx, at)
+	started, err := p.answering(ctx, target{Network: "tcp", Address: address, Path: tokenPath})
 	if err != nil {
 		return nil, err
 	}

@@ -31,19 +31,20 @@ const (
 type oauth2Settings struct{ Listen, Folder, Passwords, Redis, CookieSecret string }
 
 // oauth2Rival is oauth2-proxy with a session in Redis.
-func oauth2Rival(network string) rival {
+func oauth2Rival() rival {
 	return rival{
 		contender: contender{
-			Name:    overNetwork("oauth2-proxy, session in Redis", network),
-			Start:   func(ctx context.Context, w *world) (*running, error) { return startOauth2(ctx, w, network) },
+			Name:    "oauth2-proxy",
+			Start:   startOauth2,
 			Missing: func() string { return notInstalled(oauth2Program) },
 		},
+		Title:   "oauth2-proxy, session in Redis",
 		Version: oauth2Version,
 		Note:    oauth2Note,
 	}
 }
 
-func startOauth2(ctx context.Context, w *world, network string) (*running, error) {
+func startOauth2(ctx context.Context, w *world) (*running, error) {
 	program, err := installed(oauth2Program)
 	if err != nil {
 		return nil, err
@@ -52,11 +53,11 @@ func startOauth2(ctx context.Context, w *world, network string) (*running, error
 	if err != nil {
 		return nil, fmt.Errorf("make a folder: %w", err)
 	}
-	at, err := listenAt(ctx, network, folder)
+	address, err := freeAddress(ctx)
 	if err != nil {
 		return nil, err
 	}
-	at.Path = oauth2Document
+	at := target{Network: "tcp", Address: address, Path: oauth2Document}
 	password := rand.Text()
 	if err := configureOauth2(w, folder, password, at); err != nil {
 		return nil, err
@@ -83,9 +84,6 @@ func configureOauth2(w *world, folder, password string, at target) error {
 	settings := oauth2Settings{
 		Listen: at.Address, Folder: folder, Passwords: filepath.Join(folder, "htpasswd"), Redis: w.Redis.Addr,
 		CookieSecret: rand.Text() + rand.Text()[:6], // 32 bytes, for AES-256
-	}
-	if at.Network == "unix" {
-		settings.Listen = "unix://" + at.Address
 	}
 	sum := sha1.Sum([]byte(password)) //nolint:gosec // as above
 	line := clientID + ":{SHA}" + base64.StdEncoding.EncodeToString(sum[:]) + "\n"

@@ -2,7 +2,7 @@
 // documentation has them for speed: no logger, the answer a buffer with its type, so that nothing is parsed or serialized; and
 // commands of one turn of the event loop sent together.
 //
-//   server.mjs SOCKET|HOST:PORT REDIS PREFIX WORKERS    prints its processes once it listens, as a line of JSON
+//   server.mjs HOST:PORT REDIS PREFIX WORKERS    prints its processes once it listens, as a line of JSON
 import cluster from "node:cluster";
 import fastify from "fastify";
 import Redis from "ioredis";
@@ -18,8 +18,8 @@ async function serve() {
     return reply.type("application/json").send(found);
   });
   await redis.ping();
-  const [, host, port] = /^([^/]+):(\d+)$/.exec(listen) ?? [];
-  await app.listen(port === undefined ? { path: listen } : { host, port: Number(port) });
+  const [host, port] = listen.split(":");
+  await app.listen({ host, port: Number(port) });
 }
 
 if (Number(workers) === 1) {
