@@ -17,12 +17,18 @@ import (
 	"testing"
 )
 
-// newRivalWorld returns a world to run rivals in. The test is skipped where none was ever installed.
-func newRivalWorld(t *testing.T) *world {
+// skipUnlessInstalled skips the test where no rival was ever installed.
+func skipUnlessInstalled(t *testing.T) {
 	t.Helper()
 	if _, err := os.Stat(filepath.Join("../..", rivalsFolder)); err != nil {
 		t.Skip("SKIPPED: no rival is installed; .tools/rivals/install does that")
 	}
+}
+
+// newRivalWorld returns a world to run rivals in.
+func newRivalWorld(t *testing.T) *world {
+	t.Helper()
+	skipUnlessInstalled(t)
 	return newTestWorld(t)
 }
 
@@ -166,7 +172,17 @@ func TestOauth2ProxyLetsNobodyInWithoutASession(t *testing.T) {
 	}
 }
 
+func TestRivalThatIsNotInstalledSaysSo(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, r := range rivals() {
+		if r.Missing() == "" {
+			t.Errorf("%s would start without its program", r.Name)
+		}
+	}
+}
+
 func TestVersionOfEachRivalIsKnown(t *testing.T) {
+	skipUnlessInstalled(t)
 	t.Chdir("../..")
 	eachRival(t, func(t *testing.T, r rival) {
 		version, err := r.Version(t.Context())
