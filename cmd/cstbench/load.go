@@ -18,7 +18,7 @@ import (
 const areaLoad = "load"
 
 // contenders are all that can be measured.
-func contenders() []contender { return ownContenders() }
+func contenders() []contender { return append(ownContenders(), rivalContenders()...) }
 
 // loading is the command that measures contenders under load.
 func loading(out io.Writer) *cli.Command {
