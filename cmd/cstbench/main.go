@@ -27,6 +27,6 @@ func root() *cli.Command {
 		Name:     "cstbench",
 		Usage:    "measure cstproxy",
 		Flags:    []cli.Flag{&cli.StringFlag{Name: "results", Value: "cmd/cstbench/results", Usage: "where figures are left and read, a `FOLDER`"}},
-		Commands: []*cli.Command{},
+		Commands: []*cli.Command{scaleCommand()},
 	}
 }

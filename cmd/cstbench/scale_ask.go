@@ -1,0 +1,197 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cstproxy/cstproxy/proxy/session"
+)
+
+// idDigits is how many digits the ids of numbered clients have, so that they are as long as Portal's.
+const idDigits = len(clientID) - len("cm")
+
+// numbered returns the client with the number.
+func numbered(number int) session.ClientID {
+	return session.ClientID(fmt.Sprintf("cm%0*d", idDigits, number))
+}
+
+// asked is a cstproxy with connections that ask it for tokens of numbered clients.
+type asked struct {
+	*running
+	connections []*connection
+}
+
+// connection asks for one token after the other, and looks at each answer.
+type connection struct {
+	net.Conn
+	answers *bufio.Reader
+	request []byte
+	// id is the part of the request that holds the client's.
+	id   []byte
+	body []byte
+}
+
+var errWrongAnswer = errors.New("wrong answer")
+
+// connect opens n connections to what runs.
+func connect(ctx context.Context, to *running, n int) (a *asked, err error) {
+	a = &asked{running: to}
+	for range n {
+		conn, err := new(net.Dialer).DialContext(ctx, to.Target.Network, to.Target.Address)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("connect: %w", err), a.Close())
+		}
+		a.connections = append(a.connections, newConnection(conn, to.Target.Header))
+	}
+	return a, nil
+}
+
+func newConnection(conn net.Conn, header http.Header) *connection {
+	c := &connection{Conn: conn, answers: bufio.NewReader(conn), body: make([]byte, 4096)}
+	var request bytes.Buffer
+	request.WriteString("GET /v1/clients/")
+	from := request.Len()
+	request.WriteString(string(numbered(0)))
+	to := request.Len()
+	request.WriteString("/token HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: app\r\nAccept: application/json\r\n")
+	_ = header.Write(&request) // a buffer takes all
+	request.WriteString("\r\n")
+	c.request = request.Bytes()
+	c.id = c.request[from:to]
+	return c
+}
+
+// Close closes the connections; what runs goes on.
+func (a *asked) Close() (err error) {
+	for _, c := range a.connections {
+		err = errors.Join(err, c.Close())
+	}
+	return err
+}
+
+// end closes the connections and stops what runs.
+func (a *asked) end() error { return errors.Join(a.Close(), a.Stop()) }
+
+// ask asks for the token of the client with the number.
+func (c *connection) ask(number int) error {
+	digits := strconv.AppendInt(c.body[:0], int64(number), 10)
+	zeros := c.id[len("cm") : len(c.id)-len(digits)]
+	copy(zeros, "00000000000000000000000")
+	copy(c.id[len(c.id)-len(digits):], digits)
+	if _, err := c.Write(c.request); err != nil {
+		return fmt.Errorf("ask: %w", err)
+	}
+	length, err := c.readHead()
+	if err != nil {
+		return err
+	}
+	if _, err := io.ReadFull(c.answers, c.body[:length]); err != nil {
+		return fmt.Errorf("read an answer: %w", err)
+	}
+	if rest, ok := bytes.CutPrefix(c.body[:length], []byte(`{"id":"`)); !ok || !bytes.HasPrefix(rest, c.id) || !bytes.Contains(rest, []byte(`"clientSessionToken":"`)) {
+		return fmt.Errorf("%w: no token of the client: %s", errWrongAnswer, c.body[:length])
+	}
+	return nil
+}
+
+// readHead reads the head of a 200, and returns the length of its body.
+func (c *connection) readHead() (length int, err error) {
+	for first := true; ; first = false {
+		line, err := c.answers.ReadSlice('\n')
+		if err != nil {
+			return 0, fmt.Errorf("read an answer: %w", err)
+		}
+		line = bytes.TrimRight(line, "\r\n")
+		switch value, found := bytes.CutPrefix(line, []byte("Content-Length: ")); {
+		case first && !bytes.HasPrefix(line, []byte("HTTP/1.1 200 ")):
+			return 0, fmt.Errorf("%w: %s", errWrongAnswer, line)
+		case found:
+			length, err = strconv.Atoi(string(value))
+			if err != nil || length < 0 || length > cap(c.body) {
+				return 0, fmt.Errorf("%w: its length is %s", errWrongAnswer, value)
+			}
+		case len(line) == 0:
+			return length, nil
+		}
+	}
+}
+
+// slice is what some fetches took: processor time of the processes asked for one of them, and the median of what callers waited.
+type slice struct{ processor, wait time.Duration }
+
+// fetch has the connections make so many fetches between them, each of the client that pick says.
+func (a *asked) fetch(fetches int, pick func() int) (slice, error) {
+	each := fetches / len(a.connections)
+	waits := make([][]time.Duration, len(a.connections))
+	failed := make(chan error, len(a.connections))
+	before, err := processorTime(a.Processes)
+	if err != nil {
+		return slice{}, err
+	}
+	for i, c := range a.connections {
+		go func() {
+			var err error
+			waits[i], err = c.askAll(each, pick)
+			failed <- err
+		}()
+	}
+	for range a.connections {
+		err = errors.Join(err, <-failed)
+	}
+	after, clock := processorTime(a.Processes)
+	all := slices.Concat(waits...)
+	slices.Sort(all)
+	if err = errors.Join(err, clock); err != nil || len(all) == 0 {
+		return slice{}, err
+	}
+	return slice{processor: (after - before) / time.Duration(len(all)), wait: all[len(all)/2]}, nil
+}
+
+func (c *connection) askAll(fetches int, pick func() int) (waits []time.Duration, err error) {
+	waits = make([]time.Duration, 0, fetches)
+	for range fetches {
+		number, began := pick(), time.Now()
+		if err := c.ask(number); err != nil {
+			return waits, err
+		}
+		waits = append(waits, time.Since(began))
+	}
+	return waits, nil
+}
+
+// anyOf picks one of the first n clients.
+func anyOf(n int) func() int { return func() int { return rand.IntN(n) } } //nolint:gosec // no secret
+
+// processorTime returns what processes have taken of all processors, user and system, by their own clocks
+// (clock_getcpuclockid(3)).
+func processorTime(pids []int) (total time.Duration, err error) {
+	for _, pid := range pids {
+		var now unix.Timespec
+		if err := unix.ClockGettime(int32(^pid<<3|2), &now); err != nil { //nolint:gosec // pids are small
+			return 0, fmt.Errorf("read the processor time of a process: %w", err)
+		}
+		total += time.Duration(now.Nano())
+	}
+	return total, nil
+}
+
+// middle returns the median.
+func middle(values []float64) float64 {
+	if len(values) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(values))
+	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
+}

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// startFigures is how long it takes from the start of the process until /readyz says 200.
+type startFigures struct {
+	Name     string    `json:"name"`
+	Millis   []float64 `json:"millis"`
+	MedianMS float64   `json:"medianMs"`
+	MaxMS    float64   `json:"maxMs"`
+}
+
+// measureStarts starts cstproxy over and over, by turns with Redis and without.
+func (r *scaleRun) measureStarts(ctx context.Context) ([]startFigures, error) {
+	ways := []startFigures{{Name: "with Redis"}, {Name: "in memory alone"}}
+	settings := [][]string{nil, {"REDIS_URL="}}
+	for round := range r.size.Starts {
+		for i := range ways {
+			took, err := r.startOnce(ctx, "start-"+strconv.Itoa(i)+"-"+strconv.Itoa(round), settings[i])
+			if err != nil {
+				return nil, err
+			}
+			ways[i].Millis = append(ways[i].Millis, float64(took.Microseconds())/1000)
+		}
+	}
+	for i := range ways {
+		ways[i].MedianMS, ways[i].MaxMS = middle(ways[i].Millis), slices.Max(ways[i].Millis)
+	}
+	return ways, nil
+}
+
+func (r *scaleRun) startOnce(ctx context.Context, name string, settings []string) (took time.Duration, err error) {
+	admin, err := freeAddress(ctx)
+	if err != nil {
+		return 0, err
+	}
+	began := time.Now()
+	p, err := r.spawn(r.serve(name, append(settings, "CSTPROXY_ADMIN_LISTEN="+admin)))
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, p.Stop()) }()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Second}
+	err = p.await(ctx, func() bool { return isReady(ctx, client, admin) })
+	return time.Since(began), err
+}
+
+// serve is the command of startProxy, for who does not want to wait until it serves.
+func (r *scaleRun) serve(name string, settings []string) command {
+	return command{Name: name, Path: r.Proxy, Args: []string{"serve"}, Environ: append([]string{
+		"PORTAL_API_URL=" + r.Portal, "PORTAL_API_KEY=" + r.PortalKey, "REDIS_URL=redis://" + r.Redis.Addr,
+		"CSTPROXY_LISTEN=127.0.0.1:0", "CSTPROXY_ADMIN_LISTEN=127.0.0.1:0",
+	}, settings...)}
+}
+
+func isReady(ctx context.Context, client *http.Client, admin string) bool {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+admin+"/readyz", http.NoBody)
+	if err != nil {
+		return false
+	}
+	answer, err := client.Do(request)
+	if err != nil {
+		return false
+	}
+	_ = answer.Body.Close()
+	return answer.StatusCode == http.StatusOK
+}
+
+// start starts a cstproxy, whatever it logs, and returns it once it takes connections.
+func (r *scaleRun) start(ctx context.Context, name string, settings ...string) (*running, error) {
+	address, err := freeAddress(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p, err := r.spawn(r.serve(name, append(settings, "CSTPROXY_LISTEN="+address)))
+	if err != nil {
+		return nil, err
+	}
+	err = p.await(ctx, func() bool {
+		conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err == nil
+	})
+	if err != nil {
+		return nil, errors.Join(err, p.Stop())
+	}
+	return &running{Target: target{Network: "tcp", Address: address}, Processes: []int{p.Pid}, Stop: p.Stop}, nil
+}
