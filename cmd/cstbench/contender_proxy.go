@@ -27,3 +27,18 @@ func (w *world) startProxy(ctx context.Context, name string, settings ...string)
 	}
 	return &running{Target: at, Processes: []int{p.Pid}, Stop: p.Stop}, nil
 }
+
+// memoryOff has cstproxy look into Redis for each request.
+const memoryOff = "CSTPROXY_MEMORY_TTL=0s"
+
+// startProxyAs returns what starts a cstproxy that has a TCP port.
+func startProxyAs(name string, settings ...string) func(context.Context, *world) (*running, error) {
+	return func(ctx context.Context, w *world) (*running, error) { return w.startProxy(ctx, name, settings...) }
+}
+
+// startProxyUnix returns what starts a cstproxy that has a Unix socket.
+func startProxyUnix(name string, settings ...string) func(context.Context, *world) (*running, error) {
+	return func(ctx context.Context, w *world) (*running, error) {
+		return w.startProxy(ctx, name, append(settings, "CSTPROXY_LISTEN=unix:"+filepath.Join(w.Dir, name+".sock"))...)
+	}
+}

@@ -54,15 +54,15 @@ func quickScale() scaleSize {
 	}
 }
 
-// scaleCommand measures how cstproxy grows with clients, replicas and features.
-func scaleCommand() *cli.Command {
+// scaling is the command that measures how cstproxy grows with clients, replicas and features.
+func scaling(out io.Writer) *cli.Command {
 	return &cli.Command{
 		Name:  areaScale,
 		Usage: "measure bytes for a token, clients by the million, replicas on one Redis, start-up, memory, and what each feature costs",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "quick", Usage: "measure so little that only counts are right, for a test"},
 			&cli.IntFlag{Name: "rounds", Usage: "take each slice `N` times, instead of 60"},
-			&cli.StringFlag{Name: "proxy", Usage: "measure the cstproxy in `FILE`, instead of one that is built"},
+			&cli.StringFlag{Name: "cstproxy", Usage: "the cstproxy to measure, a `FILE`; unless set, one is built"},
 		},
 		Action: func(ctx context.Context, c *cli.Command) (err error) {
 			size := fullScale()
@@ -72,12 +72,12 @@ func scaleCommand() *cli.Command {
 			if c.IsSet("rounds") {
 				size.Rounds = max(1, c.Int("rounds"))
 			}
-			w, err := newWorld(ctx, c.String("proxy"))
+			w, err := newWorld(ctx, c.String("cstproxy"))
 			if err != nil {
 				return err
 			}
 			defer func() { err = errors.Join(err, w.Close()) }()
-			figures, err := measureScale(ctx, &scaleRun{world: w, size: size, out: c.Root().ErrWriter})
+			figures, err := measureScale(ctx, &scaleRun{world: w, size: size, out: out})
 			if err != nil {
 				return err
 			}

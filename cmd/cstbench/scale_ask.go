@@ -14,8 +14,6 @@ import (
 	"strconv"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/cstproxy/cstproxy/proxy/session"
 )
 
@@ -45,8 +43,8 @@ type connection struct {
 
 var errWrongAnswer = errors.New("wrong answer")
 
-// connect opens n connections to what runs.
-func connect(ctx context.Context, to *running, n int) (a *asked, err error) {
+// connectAll opens n connections to what runs.
+func connectAll(ctx context.Context, to *running, n int) (a *asked, err error) {
 	a = &asked{running: to}
 	for range n {
 		conn, err := new(net.Dialer).DialContext(ctx, to.Target.Network, to.Target.Address)
@@ -128,17 +126,17 @@ func (c *connection) readHead() (length int, err error) {
 	}
 }
 
-// slice is what some fetches took: processor time of the processes asked for one of them, and the median of what callers waited.
-type slice struct{ processor, wait time.Duration }
+// spent is what some fetches took: processor time of the processes asked for one of them, and the median of what callers waited.
+type spent struct{ processor, wait time.Duration }
 
 // fetch has the connections make so many fetches between them, each of the client that pick says.
-func (a *asked) fetch(fetches int, pick func() int) (slice, error) {
+func (a *asked) fetch(fetches int, pick func() int) (spent, error) {
 	each := fetches / len(a.connections)
 	waits := make([][]time.Duration, len(a.connections))
 	failed := make(chan error, len(a.connections))
-	before, err := processorTime(a.Processes)
+	before, err := processorTime(a.Processes...)
 	if err != nil {
-		return slice{}, err
+		return spent{}, err
 	}
 	for i, c := range a.connections {
 		go func() {
@@ -150,13 +148,13 @@ func (a *asked) fetch(fetches int, pick func() int) (slice, error) {
 	for range a.connections {
 		err = errors.Join(err, <-failed)
 	}
-	after, clock := processorTime(a.Processes)
+	after, clock := processorTime(a.Processes...)
 	all := slices.Concat(waits...)
 	slices.Sort(all)
 	if err = errors.Join(err, clock); err != nil || len(all) == 0 {
-		return slice{}, err
+		return spent{}, err
 	}
-	return slice{processor: (after - before) / time.Duration(len(all)), wait: all[len(all)/2]}, nil
+	return spent{processor: (after - before) / time.Duration(len(all)), wait: all[len(all)/2]}, nil
 }
 
 func (c *connection) askAll(fetches int, pick func() int) (waits []time.Duration, err error) {
@@ -173,25 +171,3 @@ func (c *connection) askAll(fetches int, pick func() int) (waits []time.Duration
 
 // anyOf picks one of the first n clients.
 func anyOf(n int) func() int { return func() int { return rand.IntN(n) } } //nolint:gosec // no secret
-
-// processorTime returns what processes have taken of all processors, user and system, by their own clocks
-// (clock_getcpuclockid(3)).
-func processorTime(pids []int) (total time.Duration, err error) {
-	for _, pid := range pids {
-		var now unix.Timespec
-		if err := unix.ClockGettime(int32(^pid<<3|2), &now); err != nil { //nolint:gosec // pids are small
-			return 0, fmt.Errorf("read the processor time of a process: %w", err)
-		}
-		total += time.Duration(now.Nano())
-	}
-	return total, nil
-}
-
-// middle returns the median.
-func middle(values []float64) float64 {
-	if len(values) == 0 {
-		return 0
-	}
-	sorted := slices.Sorted(slices.Values(values))
-	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
-}

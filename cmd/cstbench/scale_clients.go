@@ -14,8 +14,8 @@ import (
 type clientsFigures struct {
 	Clients int `json:"clients"`
 	// Grant is the time of a grant in the process: without HTTP, and for one in memory that is mostly the memory of the machine.
-	MemoryGrant ratioFigures `json:"memoryGrant"`
-	RedisGrant  ratioFigures `json:"redisGrant"`
+	MemoryGrant ratio `json:"memoryGrant"`
+	RedisGrant  ratio `json:"redisGrant"`
 	// Processor is the processor time of the proxy's process for a fetch over HTTP, Mean that of all fetches together, with
 	// whatever the garbage collector took between them, and Wait what callers wait for the median one.
 	Memory httpFigures `json:"memory"`
@@ -25,9 +25,9 @@ type clientsFigures struct {
 }
 
 type httpFigures struct {
-	Processor ratioFigures `json:"processor"`
-	Mean      float64      `json:"mean"`
-	Wait      ratioFigures `json:"wait"`
+	Processor ratio   `json:"processor"`
+	Mean      float64 `json:"mean"`
+	Wait      ratio   `json:"wait"`
 }
 
 // widest is how far the cost of a fetch may move with the number of clients.
@@ -128,7 +128,7 @@ func (r *scaleRun) askedProxy(ctx context.Context, connections int, name string,
 	if err != nil {
 		return nil, err
 	}
-	a, err := connect(ctx, started, connections)
+	a, err := connectAll(ctx, started, connections)
 	if err != nil {
 		return nil, errors.Join(err, started.Stop())
 	}
@@ -177,7 +177,7 @@ func (c *crowd) round(ctx context.Context, fetches int) error {
 }
 
 func (c *crowd) figures(base *crowd) (f clientsFigures, err error) {
-	against := func(what string) ratioFigures { return ratioOf(c.took[what], base.took[what]) }
+	against := func(what string) ratio { return ratioOf(c.took[what], base.took[what]) }
 	overHTTP := func(where string) httpFigures {
 		return httpFigures{
 			Processor: against(where + " processor"), Wait: against(where + " wait"),

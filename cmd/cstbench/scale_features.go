@@ -19,8 +19,8 @@ import (
 type featureFigures struct {
 	Name string `json:"name"`
 	// Inside: it can't be turned off, so it was measured in a process, and set against a whole fetch over HTTP.
-	Inside bool         `json:"inside,omitempty"`
-	Ratio  ratioFigures `json:"ratio"`
+	Inside bool  `json:"inside,omitempty"`
+	Ratio  ratio `json:"ratio"`
 }
 
 // feature is a setting or two that turn it on, on top of what is there by default.
@@ -88,7 +88,7 @@ func (r *scaleRun) measureFeatures(ctx context.Context) (all []featureFigures, e
 	for _, f := range features[1:] {
 		all = append(all, featureFigures{Name: f.name, Ratio: ratioOf(took[f.name], took[asShipped])})
 	}
-	inside, err := r.measureInside(ctx, store, middle(took[asShipped]))
+	inside, err := r.measureInside(ctx, store, median(took[asShipped]))
 	return append(all, inside...), err
 }
 
@@ -101,7 +101,7 @@ func (r *scaleRun) startFeature(ctx context.Context, number int, f feature) (*as
 		return nil, err
 	}
 	started.Target.Header = f.header
-	a, err := connect(ctx, started, 4)
+	a, err := connectAll(ctx, started, 4)
 	if err != nil {
 		return nil, errors.Join(err, started.Stop())
 	}

@@ -48,25 +48,25 @@ func ask(ctx context.Context, s *served) func(number int) error {
 }
 
 // beyond returns by how much the whole is more with what one thing takes beyond another, in processor time of this process.
-func (r *scaleRun) beyond(whole float64, one, other func(number int) error) (ratioFigures, error) {
+func (r *scaleRun) beyond(whole float64, one, other func(number int) error) (ratio, error) {
 	ratios := make([]float64, 0, r.size.Rounds)
 	for range r.size.Rounds {
 		more, err := r.processorOf(one)
 		if err != nil {
-			return ratioFigures{}, err
+			return ratio{}, err
 		}
 		less, err := r.processorOf(other)
 		if err != nil {
-			return ratioFigures{}, err
+			return ratio{}, err
 		}
 		ratios = append(ratios, 1+(more-less)/whole)
 	}
-	return middleOf(ratios), nil
+	return medianOf(ratios), nil
 }
 
 // processorOf returns the processor time of one of a slice of calls, in nanoseconds.
 func (r *scaleRun) processorOf(do func(number int) error) (float64, error) {
-	self := []int{os.Getpid()}
+	self := os.Getpid()
 	before, err := processorTime(self)
 	if err != nil {
 		return 0, err

@@ -79,7 +79,7 @@ func (r *scaleRun) startFleet(ctx context.Context, n int) (fleet []*asked, err e
 		if err != nil {
 			return fleet, err
 		}
-		replica, err := connect(ctx, started, 1)
+		replica, err := connectAll(ctx, started, 1)
 		if err != nil {
 			return fleet, errors.Join(err, started.Stop())
 		}

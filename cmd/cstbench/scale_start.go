@@ -32,7 +32,7 @@ func (r *scaleRun) measureStarts(ctx context.Context) ([]startFigures, error) {
 		}
 	}
 	for i := range ways {
-		ways[i].MedianMS, ways[i].MaxMS = middle(ways[i].Millis), slices.Max(ways[i].Millis)
+		ways[i].MedianMS, ways[i].MaxMS = median(ways[i].Millis), slices.Max(ways[i].Millis)
 	}
 	return ways, nil
 }

@@ -169,7 +169,9 @@ func freeAddress(ctx context.Context) (string, error) {
 
 // fetch asks once, and returns the body of a 200.
 func fetch(ctx context.Context, t target) ([]byte, error) {
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return new(net.Dialer).DialContext(ctx, t.Network, t.Address) }
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, t.Network, t.Address)
+	}
 	client := &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}, Timeout: 10 * time.Second}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost"+t.Path, http.NoBody)
 	if err != nil {
@@ -188,4 +190,15 @@ func fetch(ctx context.Context, t target) ([]byte, error) {
 		err = fmt.Errorf("%s: %s", answer.Status, body)
 	}
 	return body, err
+}
+
+// unused returns a name that nothing in the world has yet.
+func (w *world) unused(kind string) (string, error) {
+	for i := range mostConnections {
+		name := fmt.Sprintf("%s-%d", kind, i)
+		if _, err := os.Stat(filepath.Join(w.Dir, name+".log")); errors.Is(err, os.ErrNotExist) {
+			return name, nil
+		}
+	}
+	return "", fmt.Errorf("name one more %s: %w", kind, os.ErrExist)
 }
