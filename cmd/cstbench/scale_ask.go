@@ -43,17 +43,18 @@ type connection struct {
 
 var errWrongAnswer = errors.New("wrong answer")
 
-// connectAll opens n connections to what runs.
-func connectAll(ctx context.Context, to *running, n int) (a *asked, err error) {
-	a = &asked{running: to}
+// connect opens n connections to what runs, in the place of those that are there. One on which nothing is asked is closed by the
+// proxy: within seconds, if nothing ever was.
+func (a *asked) connect(ctx context.Context, n int) error {
+	err := a.Close()
 	for range n {
-		conn, err := new(net.Dialer).DialContext(ctx, to.Target.Network, to.Target.Address)
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("connect: %w", err), a.Close())
+		conn, dialed := new(net.Dialer).DialContext(ctx, a.Target.Network, a.Target.Address)
+		if dialed != nil {
+			return errors.Join(err, fmt.Errorf("connect: %w", dialed))
 		}
-		a.connections = append(a.connections, newConnection(conn, to.Target.Header))
+		a.connections = append(a.connections, newConnection(conn, a.Target.Header))
 	}
-	return a, nil
+	return err
 }
 
 func newConnection(conn net.Conn, header http.Header) *connection {
@@ -76,6 +77,7 @@ func (a *asked) Close() (err error) {
 	for _, c := range a.connections {
 		err = errors.Join(err, c.Close())
 	}
+	a.connections = nil
 	return err
 }
 

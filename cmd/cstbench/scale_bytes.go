@@ -31,12 +31,6 @@ type lengthFigures struct {
 	Bytes       int64 `json:"bytes"`
 }
 
-// What must hold.
-const (
-	mostRedisBytes  = 320
-	mostMemoryBytes = 400
-)
-
 func (r *scaleRun) measureBytes(ctx context.Context) (figures bytesFigures, err error) {
 	if err := r.Redis.Client.FlushAll(ctx).Err(); err != nil {
 		return figures, fmt.Errorf("empty Redis: %w", err)

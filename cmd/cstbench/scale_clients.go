@@ -30,9 +30,6 @@ type httpFigures struct {
 	Wait      ratio   `json:"wait"`
 }
 
-// widest is how far the cost of a fetch may move with the number of clients.
-const widest = 0.15
-
 // crowd is some clients, and those who serve them.
 type crowd struct {
 	clients       int
@@ -60,6 +57,12 @@ func (r *scaleRun) measureClients(ctx context.Context) (all []clientsFigures, er
 		crowds = append(crowds, c)
 		if err := c.gather(ctx, r, store); err != nil {
 			return nil, fmt.Errorf("%d clients: %w", n, err)
+		}
+	}
+	for _, c := range crowds {
+		const connections = 8
+		if err := errors.Join(c.memory.connect(ctx, connections), c.redis.connect(ctx, connections)); err != nil {
+			return nil, err
 		}
 	}
 	for range r.size.Rounds {
@@ -94,24 +97,27 @@ func (r *scaleRun) compare(crowds []*crowd) (all []clientsFigures, err error) {
 func (c *crowd) gather(ctx context.Context, r *scaleRun, store *kept) (err error) {
 	entries := "CSTPROXY_MEMORY_ENTRIES=" + strconv.Itoa(c.clients)
 	name := "crowd-" + strconv.Itoa(c.clients)
-	const quiet, connections = "CSTPROXY_LOG_LEVEL=warn", 8
-	if c.memory, err = r.askedProxy(ctx, connections, name, entries, "CSTPROXY_MEMORY_TTL=1h", quiet); err != nil {
+	const quiet = "CSTPROXY_LOG_LEVEL=warn"
+	if c.redis, err = r.start(ctx, name+"-redis", entries, "CSTPROXY_MEMORY_TTL=0", quiet); err != nil {
 		return err
 	}
-	if c.redis, err = r.askedProxy(ctx, connections, name+"-redis", entries, "CSTPROXY_MEMORY_TTL=0", quiet); err != nil {
+	if c.memory, err = r.start(ctx, name, entries, "CSTPROXY_MEMORY_TTL=1h", quiet); err != nil {
 		return err
 	}
-	failed := make(chan error, connections)
+	if err := c.memory.connect(ctx, fillers); err != nil {
+		return err
+	}
+	failed := make(chan error, fillers)
 	for i, connection := range c.memory.connections {
 		go func() {
 			var err error
-			for number := i; number < c.clients && err == nil; number += connections {
+			for number := i; number < c.clients && err == nil; number += fillers {
 				err = connection.ask(number)
 			}
 			failed <- err
 		}()
 	}
-	for range connections {
+	for range fillers {
 		err = errors.Join(err, <-failed)
 	}
 	if err != nil {
@@ -120,19 +126,6 @@ func (c *crowd) gather(ctx context.Context, r *scaleRun, store *kept) (err error
 	c.remembered = serveInProcess(store, inProcess{entries: c.clients})
 	c.looked = serveInProcess(store, inProcess{entries: c.clients, ttl: time.Nanosecond})
 	return inParallel(ctx, c.clients, func(number int) error { return c.remembered.grant(ctx, number) })
-}
-
-// askedProxy starts a cstproxy with connections to it.
-func (r *scaleRun) askedProxy(ctx context.Context, connections int, name string, settings ...string) (*asked, error) {
-	started, err := r.start(ctx, name, settings...)
-	if err != nil {
-		return nil, err
-	}
-	a, err := connectAll(ctx, started, connections)
-	if err != nil {
-		return nil, errors.Join(err, started.Stop())
-	}
-	return a, nil
 }
 
 func (c *crowd) end(ctx context.Context) (err error) {

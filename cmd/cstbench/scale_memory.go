@@ -23,9 +23,6 @@ type memoryFigures struct {
 	Connections int     `json:"connections"`
 }
 
-// mostIdleMiB is what an idle process may have resident: 40 MB.
-const mostIdleMiB = 40e6 / (1 << 20)
-
 func (r *scaleRun) measureMemory(ctx context.Context) (f memoryFigures, err error) {
 	f.Clients, f.Connections = min(r.size.Clients, 120_000), 64
 	f.Fetches = 2 * f.Clients
@@ -37,43 +34,42 @@ func (r *scaleRun) measureMemory(ctx context.Context) (f memoryFigures, err erro
 	if err := store.fill(ctx, f.Clients); err != nil {
 		return f, err
 	}
-	alone, err := r.askedProxy(ctx, 1, "idle-alone", "REDIS_URL=")
+	alone, err := r.start(ctx, "idle-alone", "REDIS_URL=")
 	if err != nil {
 		return f, err
 	}
 	defer func() { err = errors.Join(err, alone.end()) }()
-	shared, err := r.askedProxy(ctx, f.Connections, "idle")
+	shared, err := r.start(ctx, "idle")
 	if err != nil {
 		return f, err
 	}
 	defer func() { err = errors.Join(err, shared.end()) }()
-	return f, r.weigh(ctx, &f, map[*asked]*float64{alone: &f.IdleAlone, shared: &f.Idle})
+	if err := pause(ctx, time.Duration(r.size.IdleSeconds)*time.Second); err != nil {
+		return f, err
+	}
+	return f, f.weigh(ctx, alone, shared)
 }
 
-// weigh weighs processes that are idle, and then the one with the connections under load.
-func (r *scaleRun) weigh(ctx context.Context, f *memoryFigures, idle map[*asked]*float64) error {
-	if err := pause(ctx, time.Duration(r.size.IdleSeconds)*time.Second); err != nil {
+// weigh weighs processes that are idle, one without Redis and one with it, and then the other under load.
+func (f *memoryFigures) weigh(ctx context.Context, alone, shared *asked) error {
+	is, err := residentOf(alone.Processes[0])
+	if err != nil {
 		return err
 	}
-	for process, into := range idle {
-		is, err := residentOf(process.Processes[0])
-		if err != nil {
-			return err
-		}
-		*into = is.now
-		if len(process.connections) != f.Connections {
-			continue
-		}
-		if _, err := process.fetch(f.Fetches, anyOf(f.Clients)); err != nil {
-			return err
-		}
-		loaded, err := residentOf(process.Processes[0])
-		if err != nil {
-			return err
-		}
-		f.Loaded, f.LoadedMost = loaded.now, loaded.most
+	f.IdleAlone = is.now
+	if is, err = residentOf(shared.Processes[0]); err != nil {
+		return err
 	}
-	return nil
+	f.Idle = is.now
+	if err := shared.connect(ctx, f.Connections); err != nil {
+		return err
+	}
+	if _, err := shared.fetch(f.Fetches, anyOf(f.Clients)); err != nil {
+		return err
+	}
+	is, err = residentOf(shared.Processes[0])
+	f.Loaded, f.LoadedMost = is.now, is.most
+	return err
 }
 
 // resident is the memory of a process that is not on disk, in MiB: now, and the most that there ever was.

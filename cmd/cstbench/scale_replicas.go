@@ -75,13 +75,9 @@ func (r *scaleRun) measureFleet(ctx context.Context, n int) (figures fleetFigure
 func (r *scaleRun) startFleet(ctx context.Context, n int) (fleet []*asked, err error) {
 	for i := range n {
 		// Nothing that is remembered grows old meanwhile.
-		started, err := r.start(ctx, fmt.Sprintf("replica-%d-of-%d", i, n), "CSTPROXY_MEMORY_TTL=1h", "CSTPROXY_MINT_RATE=100000/m", "CSTPROXY_LOG_LEVEL=warn")
+		replica, err := r.start(ctx, fmt.Sprintf("replica-%d-of-%d", i, n), "CSTPROXY_MEMORY_TTL=1h", "CSTPROXY_MINT_RATE=100000/m", "CSTPROXY_LOG_LEVEL=warn")
 		if err != nil {
 			return fleet, err
-		}
-		replica, err := connectAll(ctx, started, 1)
-		if err != nil {
-			return fleet, errors.Join(err, started.Stop())
 		}
 		fleet = append(fleet, replica)
 	}
@@ -96,14 +92,14 @@ func (r *scaleRun) countFleet(ctx context.Context, fleet []*asked, figures *flee
 	if err != nil {
 		return err
 	}
-	idle := map[string]float64{}
+	idle := map[string]float64{"ping": 0} // of each replica's subscription, too seldom to be heard in a short time
 	figures.IdlePerReplicaMinute = map[string]float64{}
 	for command, times := range heard {
 		idle[command] = float64(times) / period.Seconds()
 		figures.IdlePerReplicaMinute[command] = idle[command] * time.Minute.Seconds() / float64(n)
 	}
 	// Each replica is asked for clients of its own, which are in Redis and not in its memory, and then for the same ones.
-	askKept := func() error { return askEach(fleet, 0, each) }
+	askKept := func() error { return askEach(ctx, fleet, 0, each) }
 	if figures.RedisHits, err = r.count(ctx, idle, n*each, askKept); err != nil {
 		return err
 	}
@@ -111,7 +107,7 @@ func (r *scaleRun) countFleet(ctx context.Context, fleet []*asked, figures *flee
 		return err
 	}
 	mints := r.size.Mints
-	if figures.Mints, err = r.count(ctx, idle, n*mints, func() error { return askEach(fleet, n*firstNew, mints) }); err != nil {
+	if figures.Mints, err = r.count(ctx, idle, n*mints, func() error { return askEach(ctx, fleet, n*firstNew, mints) }); err != nil {
 		return err
 	}
 	return figures.check()
@@ -135,8 +131,11 @@ func (f fleetFigures) check() error {
 }
 
 // askEach has every replica be asked for so many clients, each for those that no other is.
-func askEach(fleet []*asked, from, each int) error {
+func askEach(ctx context.Context, fleet []*asked, from, each int) error {
 	for i, replica := range fleet {
+		if err := replica.connect(ctx, 1); err != nil {
+			return err
+		}
 		if _, err := replica.connections[0].askAll(each, countUp(from+i*each)); err != nil {
 			return err
 		}

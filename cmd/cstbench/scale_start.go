@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"time"
@@ -38,18 +39,18 @@ func (r *scaleRun) measureStarts(ctx context.Context) ([]startFigures, error) {
 }
 
 func (r *scaleRun) startOnce(ctx context.Context, name string, settings []string) (took time.Duration, err error) {
-	admin, err := freeAddress(ctx)
-	if err != nil {
-		return 0, err
+	socket := filepath.Join(r.Dir, name)
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", socket)
 	}
+	client := &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}, Timeout: time.Second}
 	began := time.Now()
-	p, err := r.spawn(r.serve(name, append(settings, "CSTPROXY_ADMIN_LISTEN="+admin)))
+	p, err := r.spawn(r.serve(name, append(settings, "CSTPROXY_ADMIN_LISTEN=unix:"+socket)))
 	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, p.Stop()) }()
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Second}
-	err = p.await(ctx, func() bool { return isReady(ctx, client, admin) })
+	err = p.await(ctx, func() bool { return isReady(ctx, client) })
 	return time.Since(began), err
 }
 
@@ -61,8 +62,8 @@ func (r *scaleRun) serve(name string, settings []string) command {
 	}, settings...)}
 }
 
-func isReady(ctx context.Context, client *http.Client, admin string) bool {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+admin+"/readyz", http.NoBody)
+func isReady(ctx context.Context, client *http.Client) bool {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://admin/readyz", http.NoBody)
 	if err != nil {
 		return false
 	}
@@ -75,7 +76,17 @@ func isReady(ctx context.Context, client *http.Client, admin string) bool {
 }
 
 // start starts a cstproxy, whatever it logs, and returns it once it takes connections.
-func (r *scaleRun) start(ctx context.Context, name string, settings ...string) (*running, error) {
+func (r *scaleRun) start(ctx context.Context, name string, settings ...string) (a *asked, err error) {
+	const ports = 5 // one that was free may be taken a moment later
+	for range ports {
+		if a, err = r.startAt(ctx, name, settings); err == nil {
+			return a, nil
+		}
+	}
+	return nil, err
+}
+
+func (r *scaleRun) startAt(ctx context.Context, name string, settings []string) (*asked, error) {
 	address, err := freeAddress(ctx)
 	if err != nil {
 		return nil, err
@@ -94,5 +105,5 @@ func (r *scaleRun) start(ctx context.Context, name string, settings ...string) (
 	if err != nil {
 		return nil, errors.Join(err, p.Stop())
 	}
-	return &running{Target: target{Network: "tcp", Address: address}, Processes: []int{p.Pid}, Stop: p.Stop}, nil
+	return &asked{running: &running{Target: target{Network: "tcp", Address: address}, Processes: []int{p.Pid}, Stop: p.Stop}}, nil
 }
