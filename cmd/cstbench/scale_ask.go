@@ -108,24 +108,30 @@ func (c *connection) ask(number int) error {
 
 // readHead reads the head of a 200, and returns the length of its body.
 func (c *connection) readHead() (length int, err error) {
-	for first := true; ; first = false {
-		line, err := c.answers.ReadSlice('\n')
-		if err != nil {
-			return 0, fmt.Errorf("read an answer: %w", err)
+	line, err := c.readLine()
+	if err == nil && !bytes.HasPrefix(line, []byte("HTTP/1.1 200 ")) {
+		err = fmt.Errorf("%w: %s", errWrongAnswer, line)
+	}
+	for err == nil {
+		if line, err = c.readLine(); len(line) == 0 {
+			break
 		}
-		line = bytes.TrimRight(line, "\r\n")
-		switch value, found := bytes.CutPrefix(line, []byte("Content-Length: ")); {
-		case first && !bytes.HasPrefix(line, []byte("HTTP/1.1 200 ")):
-			return 0, fmt.Errorf("%w: %s", errWrongAnswer, line)
-		case found:
+		if value, found := bytes.CutPrefix(line, []byte("Content-Length: ")); found {
 			length, err = strconv.Atoi(string(value))
-			if err != nil || length < 0 || length > cap(c.body) {
-				return 0, fmt.Errorf("%w: its length is %s", errWrongAnswer, value)
-			}
-		case len(line) == 0:
-			return length, nil
 		}
 	}
+	if err == nil && (length < 0 || length > cap(c.body)) {
+		err = fmt.Errorf("%w: its length is %d", errWrongAnswer, length)
+	}
+	return length, err
+}
+
+func (c *connection) readLine() ([]byte, error) {
+	line, err := c.answers.ReadSlice('\n')
+	if err != nil {
+		return nil, fmt.Errorf("read an answer: %w", err)
+	}
+	return bytes.TrimRight(line, "\r\n"), nil
 }
 
 // spent is what some fetches took: processor time of the processes asked for one of them, and the median of what callers waited.

@@ -32,8 +32,8 @@ type lengthFigures struct {
 }
 
 func (r *scaleRun) measureBytes(ctx context.Context) (figures bytesFigures, err error) {
-	if err := r.Redis.Client.FlushAll(ctx).Err(); err != nil {
-		return figures, fmt.Errorf("empty Redis: %w", err)
+	if err := r.empty(ctx); err != nil {
+		return figures, err
 	}
 	store, err := openKept(ctx, r.world)
 	if err != nil {
@@ -53,14 +53,22 @@ func (r *scaleRun) measureBytes(ctx context.Context) (figures bytesFigures, err 
 	if figures.ByLength, err = r.byLength(ctx, store); err != nil {
 		return figures, err
 	}
-	if err := r.Redis.Client.FlushDB(ctx).Err(); err != nil {
-		return figures, fmt.Errorf("empty Redis: %w", err)
+	if err := r.empty(ctx); err != nil {
+		return figures, err
 	}
 	if figures.Redis, err = r.growth(ctx, r.size.Clients, func() error { return store.fill(ctx, r.size.Clients) }); err != nil {
 		return figures, err
 	}
 	figures.Memory, figures.MemoryObjects, err = heapOf(ctx, store, r.size.Clients)
 	return figures, err
+}
+
+// empty has Redis hold nothing.
+func (r *scaleRun) empty(ctx context.Context) error {
+	if err := r.Redis.Client.FlushAll(ctx).Err(); err != nil {
+		return fmt.Errorf("empty Redis: %w", err)
+	}
+	return nil
 }
 
 // growth returns by how much do has Redis's memory grow, for each of n.
@@ -83,7 +91,7 @@ func (r *scaleRun) usedMemory(ctx context.Context) (int, error) {
 	}
 	found := regexp.MustCompile(`(?m)^used_memory:(\d+)`).FindStringSubmatch(info)
 	if found == nil {
-		return 0, errors.New("Redis does not say what memory it uses")
+		return 0, errors.New("no used_memory in what Redis says of its memory")
 	}
 	return strconv.Atoi(found[1])
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"strconv"
 	"time"
 )
@@ -66,12 +65,13 @@ func (r *scaleRun) measureClients(ctx context.Context) (all []clientsFigures, er
 		}
 	}
 	for range r.size.Rounds {
-		rand.Shuffle(len(crowds), func(i, j int) { crowds[i], crowds[j] = crowds[j], crowds[i] })
+		shuffle(crowds)
 		for _, c := range crowds {
-			if err := c.round(ctx, r.size.Slice); err != nil {
-				return nil, fmt.Errorf("%d clients: %w", c.clients, err)
-			}
+			err = errors.Join(err, c.round(ctx, r.size.Slice))
 		}
+	}
+	if err != nil {
+		return nil, err
 	}
 	return r.compare(crowds)
 }
@@ -148,7 +148,7 @@ func (c *crowd) round(ctx context.Context, fetches int) error {
 	for name, a := range map[string]*asked{"memory": c.memory, "redis": c.redis} {
 		s, err := a.fetch(fetches, pick)
 		if err != nil {
-			return err
+			return fmt.Errorf("%d clients, %s: %w", c.clients, name, err)
 		}
 		c.took[name+" processor"] = append(c.took[name+" processor"], float64(s.processor))
 		c.took[name+" wait"] = append(c.took[name+" wait"], float64(s.wait))
@@ -158,15 +158,24 @@ func (c *crowd) round(ctx context.Context, fetches int) error {
 		if name == "memory" {
 			n *= 5 // one takes so little
 		}
-		began := time.Now()
-		for range n {
-			if err := s.grant(ctx, pick()); err != nil {
-				return err
-			}
+		took, err := s.grants(ctx, n, pick)
+		if err != nil {
+			return fmt.Errorf("%d clients, %s: %w", c.clients, name, err)
 		}
-		c.took[name+" grant"] = append(c.took[name+" grant"], float64(time.Since(began))/float64(n))
+		c.took[name+" grant"] = append(c.took[name+" grant"], float64(took))
 	}
 	return nil
+}
+
+// grants returns what one of n grants took.
+func (s *served) grants(ctx context.Context, n int, pick func() int) (time.Duration, error) {
+	began := time.Now()
+	for range n {
+		if err := s.grant(ctx, pick()); err != nil {
+			return 0, err
+		}
+	}
+	return time.Since(began) / time.Duration(n), nil
 }
 
 func (c *crowd) figures(base *crowd) (f clientsFigures, err error) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -115,21 +114,16 @@ func (r *scaleRun) startFeature(ctx context.Context, number int, f feature) (*as
 // inTurn takes slices of each in rounds, in random order.
 func (r *scaleRun) inTurn(processes map[string]*asked) (took map[string][]float64, err error) {
 	took = map[string][]float64{}
-	var names []string
-	for name := range processes {
-		names = append(names, name)
-	}
+	names := sortedNames(processes)
 	for range r.size.Rounds {
-		rand.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+		shuffle(names)
 		for _, name := range names {
-			s, err := processes[name].fetch(r.size.Slice, anyOf(few))
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", name, err)
-			}
+			s, failed := processes[name].fetch(r.size.Slice, anyOf(few))
+			err = errors.Join(err, failed)
 			took[name] = append(took[name], float64(s.processor))
 		}
 	}
-	return took, nil
+	return took, err
 }
 
 // collect returns the URL of a collector of traces that takes all and looks at nothing.
@@ -144,7 +138,9 @@ func collect(ctx context.Context) (url string, end func() error, err error) {
 	go func() { served <- server.Serve(listener) }()
 	return "http://" + listener.Addr().String(), func() error {
 		err := server.Close()
-		<-served
+		if ended := <-served; !errors.Is(ended, http.ErrServerClosed) {
+			err = errors.Join(err, ended)
+		}
 		return err
 	}, nil
 }

@@ -47,11 +47,11 @@ func (r *scaleRun) measureMemory(ctx context.Context) (f memoryFigures, err erro
 	if err := pause(ctx, time.Duration(r.size.IdleSeconds)*time.Second); err != nil {
 		return f, err
 	}
-	return f, f.weigh(ctx, alone, shared)
+	return f, weigh(ctx, &f, alone, shared)
 }
 
 // weigh weighs processes that are idle, one without Redis and one with it, and then the other under load.
-func (f *memoryFigures) weigh(ctx context.Context, alone, shared *asked) error {
+func weigh(ctx context.Context, f *memoryFigures, alone, shared *asked) error {
 	is, err := residentOf(alone.Processes[0])
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 )
 
@@ -14,6 +15,11 @@ func medianOf(values []float64) ratio {
 // between shows a ratio as the report has it.
 func between(r ratio) string {
 	return fmt.Sprintf("%.2f (%.2f to %.2f)", r.Median, r.Low, r.High)
+}
+
+// shuffle puts all in random order.
+func shuffle[T any](all []T) {
+	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] }) //nolint:gosec // no secret
 }
 
 func sum(values []float64) (total float64) {

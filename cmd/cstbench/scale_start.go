@@ -3,11 +3,11 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"time"
 )
 
@@ -20,22 +20,20 @@ type startFigures struct {
 }
 
 // measureStarts starts cstproxy over and over, by turns with Redis and without.
-func (r *scaleRun) measureStarts(ctx context.Context) ([]startFigures, error) {
-	ways := []startFigures{{Name: "with Redis"}, {Name: "in memory alone"}}
+func (r *scaleRun) measureStarts(ctx context.Context) (ways []startFigures, err error) {
+	ways = []startFigures{{Name: "with Redis"}, {Name: "in memory alone"}}
 	settings := [][]string{nil, {"REDIS_URL="}}
 	for round := range r.size.Starts {
 		for i := range ways {
-			took, err := r.startOnce(ctx, "start-"+strconv.Itoa(i)+"-"+strconv.Itoa(round), settings[i])
-			if err != nil {
-				return nil, err
-			}
+			took, failed := r.startOnce(ctx, fmt.Sprintf("start-%d-%d", i, round), settings[i])
+			err = errors.Join(err, failed)
 			ways[i].Millis = append(ways[i].Millis, float64(took.Microseconds())/1000)
 		}
 	}
 	for i := range ways {
 		ways[i].MedianMS, ways[i].MaxMS = median(ways[i].Millis), slices.Max(ways[i].Millis)
 	}
-	return ways, nil
+	return ways, err
 }
 
 func (r *scaleRun) startOnce(ctx context.Context, name string, settings []string) (took time.Duration, err error) {
@@ -54,11 +52,12 @@ func (r *scaleRun) startOnce(ctx context.Context, name string, settings []string
 	return time.Since(began), err
 }
 
-// serve is the command of startProxy, for who does not want to wait until it serves.
+// serve is the command that serves. The budget is wide: where the machine is so busy that Redis does not answer in time, a token is
+// minted in its place, and a fetch has its answer all the same.
 func (r *scaleRun) serve(name string, settings []string) command {
 	return command{Name: name, Path: r.Proxy, Args: []string{"serve"}, Environ: append([]string{
 		"PORTAL_API_URL=" + r.Portal, "PORTAL_API_KEY=" + r.PortalKey, "REDIS_URL=redis://" + r.Redis.Addr,
-		"CSTPROXY_LISTEN=127.0.0.1:0", "CSTPROXY_ADMIN_LISTEN=127.0.0.1:0",
+		"CSTPROXY_LISTEN=127.0.0.1:0", "CSTPROXY_ADMIN_LISTEN=127.0.0.1:0", "CSTPROXY_MINT_RATE=100000/m",
 	}, settings...)}
 }
 

@@ -85,7 +85,7 @@ func newToken(client session.ClientID, length int) session.Token {
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	return session.Token{
 		Client: client, Secret: secret, ID: session.IdentifyToken(secret), MintedAt: now, ActiveAt: now,
-		Fence: uint64(now.UnixMicro()) * 10, //nolint:gosec // not negative
+		Fence: uint64(now.UnixMicro()) * 10,
 	}
 }
 
