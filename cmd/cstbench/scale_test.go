@@ -76,7 +76,7 @@ func TestCommandsAreReadAsRedisShowsThem(t *testing.T) {
 		"an introduction":       {`+1764320000.123456 [0 127.0.0.1:41234] "hello" "3"`, ""},
 		"without a key":         {`+1764320000.123456 [0 127.0.0.1:41234] "ping"`, "ping"},
 		"nothing of that kind":  {`+OK`, ""},
-		"with a bracket inside": {`+1764320000.123456 [0 127.0.0.1:1] "get" "p:a] [b:token"`, "get token"},
+		"with a bracket inside": {`+1764320000.123456 [0 127.0.0.1:1] "get" "p:a]b:token"`, "get token"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := commandOf(c.line); got != c.want {
