@@ -41,13 +41,7 @@ func (r *scaleRun) measureBytes(ctx context.Context) (figures bytesFigures, err 
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	figures.Clients, figures.TokenLength = r.size.Clients, tokenLength
-	// The first has Redis load the scripts.
-	if err := repeat(func() error { return store.mint(ctx, numbered(firstNew-1)) }); err != nil {
-		return figures, err
-	}
-	if figures.Minted, err = r.growth(ctx, r.size.Minted, func() error {
-		return inParallel(ctx, r.size.Minted, func(number int) error { return store.mint(ctx, numbered(firstNew+number)) })
-	}); err != nil {
+	if figures.Minted, err = r.mintedBytes(ctx, store); err != nil {
 		return figures, err
 	}
 	if figures.ByLength, err = r.byLength(ctx, store); err != nil {
@@ -61,6 +55,18 @@ func (r *scaleRun) measureBytes(ctx context.Context) (figures bytesFigures, err 
 	}
 	figures.Memory, figures.MemoryObjects, err = heapOf(ctx, store, r.size.Clients)
 	return figures, err
+}
+
+// mintedBytes is what Redis's memory grows by for a mint.
+func (r *scaleRun) mintedBytes(ctx context.Context, store *kept) (float64, error) {
+	from := func(first int) func(number int) error {
+		return func(number int) error { return store.mint(ctx, numbered(first+number)) }
+	}
+	// The first have Redis keep the scripts, and room for each connection.
+	if err := inParallel(ctx, 10*fillers, from(firstNew)); err != nil {
+		return 0, err
+	}
+	return r.growth(ctx, r.size.Minted, func() error { return inParallel(ctx, r.size.Minted, from(2*firstNew)) })
 }
 
 // empty has Redis hold nothing.
@@ -98,7 +104,7 @@ func (r *scaleRun) usedMemory(ctx context.Context) (int, error) {
 
 func (r *scaleRun) byLength(ctx context.Context, store *kept) (all []lengthFigures, err error) {
 	for _, length := range []int{36, tokenLength, 64, 128, 256} {
-		client := numbered(2*firstNew + length)
+		client := numbered(3*firstNew + length)
 		if err := repeat(func() error { _, err := store.Restore(ctx, newToken(client, length)); return err }); err != nil {
 			return nil, err
 		}
