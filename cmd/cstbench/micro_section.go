@@ -3,11 +3,16 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 )
+
+// areaMicro is the name of the area.
+const areaMicro = "micro"
 
 // baselineFile is where the Go benchmarks of the baseline are, as `make baseline` left them, beside the results.
 const baselineFile = "baseline.txt"
@@ -63,6 +68,19 @@ const (
 	// mostHitAllocations is what that part may allocate.
 	mostHitAllocations = 2
 )
+
+// renderedMicro makes the section of the baseline that is beside the folder of results.
+func renderedMicro(folder string) (section, error) {
+	text, err := os.ReadFile(filepath.Join(filepath.Dir(filepath.Clean(folder)), baselineFile)) //nolint:gosec // the folder is the caller's word
+	if err != nil {
+		return section{}, fmt.Errorf("read the baseline: %w", err)
+	}
+	figures, err := parseMicro(string(text))
+	if err != nil {
+		return section{}, fmt.Errorf("read the baseline: %w", err)
+	}
+	return microSection(figures), nil
+}
 
 // microSection is the part of the report about the Go benchmarks.
 func microSection(f microFigures) section {

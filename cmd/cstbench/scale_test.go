@@ -1,9 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
-	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -13,11 +14,17 @@ import (
 
 // TestScaleInItsShortestFormCountsRight measures everything, too short for its times to say anything.
 func TestScaleInItsShortestFormCountsRight(t *testing.T) {
-	w := newTestWorld(t)
-	size := quickScale()
-	figures, err := measureScale(t.Context(), &scaleRun{world: w, size: size, out: io.Discard})
-	if err != nil {
-		t.Fatal(err) // a count that is wrong, too
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		t.Fatalf("this test needs redis-server on PATH: %v", err)
+	}
+	t.Chdir("../..") // where make builds
+	folder, out, size := t.TempDir(), new(bytes.Buffer), quickScale()
+	if err := root(out).Run(t.Context(), []string{"cstbench", "--results", folder, areaScale, "--quick"}); err != nil {
+		t.Fatalf("%v\n%s", err, out) // a count that is wrong, too
+	}
+	var figures scaleFigures
+	if err := load(folder, areaScale, &figures); err != nil || !figures.Quick {
+		t.Fatalf("%+v, %v", figures, err)
 	}
 	for i, fleet := range figures.Replicas {
 		if want := size.Replicas[i] * size.Fetches; fleet.RedisHits.Fetches != want || fleet.MemoryHits.Fetches != want {
