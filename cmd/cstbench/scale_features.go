@@ -46,12 +46,12 @@ func (r *scaleRun) features(ctx context.Context) ([]feature, func() error, error
 	return []feature{
 		{name: asShipped},
 		{name: "the same again"},
-		{name: "callers file, a key with each request", settings: []string{"CSTPROXY_CALLERS_FILE=" + callers}, header: http.Header{"Authorization": {"Bearer " + key}}},
+		{name: "callers file", settings: []string{"CSTPROXY_CALLERS_FILE=" + callers}, header: http.Header{"Authorization": {"Bearer " + key}}},
 		{name: "audit to a file", settings: []string{"CSTPROXY_AUDIT=file:" + filepath.Join(r.Dir, "audit")}},
-		{name: "traces, of those whose callers say nothing ten a second", settings: []string{"OTEL_EXPORTER_OTLP_ENDPOINT=" + collector}},
-		{name: "traces of all requests", settings: []string{"OTEL_EXPORTER_OTLP_ENDPOINT=" + collector, "OTEL_TRACES_SAMPLER=always_on"}},
-		{name: "pass-through on, and not used", settings: []string{"CSTPROXY_PASSTHROUGH=client"}},
-		{name: "log at warn, not info", settings: []string{"CSTPROXY_LOG_LEVEL=warn"}},
+		{name: "traces, the default sampler", settings: []string{"OTEL_EXPORTER_OTLP_ENDPOINT=" + collector}},
+		{name: "traces, always_on", settings: []string{"OTEL_EXPORTER_OTLP_ENDPOINT=" + collector, "OTEL_TRACES_SAMPLER=always_on"}},
+		{name: "pass-through, not used", settings: []string{"CSTPROXY_PASSTHROUGH=client"}},
+		{name: "log at warn", settings: []string{"CSTPROXY_LOG_LEVEL=warn"}},
 	}, end, nil
 }
 

@@ -31,7 +31,7 @@ func (r *scaleRun) measureInside(ctx context.Context, store *kept, whole float64
 	})
 	return []featureFigures{
 		{Name: "metrics", Inside: true, Ratio: series},
-		{Name: "seal, of a fetch from Redis", Inside: true, Ratio: sealed},
+		{Name: "seal, of a Redis hit", Inside: true, Ratio: sealed},
 	}, errors.Join(err, err2, with.close(ctx), without.close(ctx), plain.Close())
 }
 

@@ -26,7 +26,7 @@ func scaleSection(f scaleFigures) section {
 	} {
 		text.WriteString(part)
 	}
-	return section{Title: "Scale", Text: text.String(), Wants: scaleWants(f)}
+	return section{Title: "Scale", Text: text.String(), Wants: scaleWants(f), Plots: scalePlots(f)}
 }
 
 // scaleWants is what must hold of it.

@@ -25,7 +25,8 @@ left.
 		fmt.Fprintf(&text, "| %s | %s | %.2f | %s | %.2f | %s | %s | %.2f | %.2f | %.0f |\n", thousands(c.Clients), between(c.Memory.Processor), c.Memory.Mean,
 			between(c.Redis.Processor), c.Redis.Mean, between(c.MemoryGrant), between(c.RedisGrant), c.Memory.Wait.Median, c.Redis.Wait.Median, c.ResidentMiB)
 	}
-	return text.String() + "\n"
+	fmt.Fprintf(&text, "\n![Processor time for a fetch by the number of clients](%s/%s.svg)\n\n", plotFolder, clientsPlot)
+	return text.String()
 }
 
 func replicasText(all []fleetFigures) string {
@@ -71,7 +72,8 @@ func featuresText(all []featureFigures) string {
 	var text strings.Builder
 	text.WriteString("### What each feature costs\n\nThe processor time of a fetch from memory with it, over that of one as shipped, in rounds in random order. " +
 		"The first row has two that are alike: how far the others are to be trusted. What can't be turned off was measured in a process " +
-		"with it and one without, and set against the whole of a fetch from memory.\n\n| feature | ratio |\n|---|---|\n")
+		"with it and one without, and set against the whole of a fetch from memory. With a callers file each request has a key; a log at warn " +
+		"has no line for it.\n\n![What features cost](" + plotFolder + "/" + featuresPlot + ".svg)\n\n| feature | ratio |\n|---|---|\n")
 	for _, f := range all {
 		name := f.Name
 		if f.Inside {
