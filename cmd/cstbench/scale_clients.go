@@ -67,7 +67,7 @@ func (r *scaleRun) measureClients(ctx context.Context) (all []clientsFigures, er
 	for range r.size.Rounds {
 		shuffle(crowds)
 		for _, c := range crowds {
-			err = errors.Join(err, c.round(ctx, r.size.Slice))
+			err = errors.Join(err, ctx.Err(), c.round(ctx, r.size.Slice))
 		}
 	}
 	if err != nil {
@@ -111,7 +111,7 @@ func (c *crowd) gather(ctx context.Context, r *scaleRun, store *kept) (err error
 	for i, connection := range c.memory.connections {
 		go func() {
 			var err error
-			for number := i; number < c.clients && err == nil; number += fillers {
+			for number := i; number < c.clients && err == nil && ctx.Err() == nil; number += fillers {
 				err = connection.ask(number)
 			}
 			failed <- err
@@ -120,7 +120,7 @@ func (c *crowd) gather(ctx context.Context, r *scaleRun, store *kept) (err error
 	for range fillers {
 		err = errors.Join(err, <-failed)
 	}
-	if err != nil {
+	if err = errors.Join(err, ctx.Err()); err != nil {
 		return err
 	}
 	c.remembered = serveInProcess(store, inProcess{entries: c.clients})
