@@ -3,6 +3,9 @@
 PKG      ?= ./...
 FUZZTIME ?= 10s
 CHECKS   ?= 2000
+MICRO    ?= ^Benchmark(Decide|Record|TierLoad|Fetch)$$
+FETCH    := ./proxy ./proxy/session ./cache ./metrics ./cmd/cstproxy
+BASELINE := cmd/cstbench/baseline.txt
 BIN      ?= bin/
 IMAGE    ?= ghcr.io/cstproxy/cstproxy
 IMAGE_ARGS ?= --tag $(IMAGE):$(VERSION)
@@ -24,7 +27,7 @@ LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.revision=$(REVISION)
 TOOL     := go tool -modfile=.tools/go.mod
 
 .DEFAULT_GOAL := help
-.PHONY: help run build image release test series lint fmt bench fuzz soak cover licenses sbom manifests screenshots day observe types ci hooks clean redis
+.PHONY: help run build image release test series lint fmt bench micro baseline allocations fuzz soak cover licenses sbom manifests screenshots day observe types ci hooks clean redis
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name text; do printf '  %-11s %s\n' "$$name" "$$text"; done
@@ -58,6 +61,19 @@ fmt: ## Format the code and group its imports
 bench: redis ## Measure everything on this machine, which should have nothing else to do, and write BENCHMARKS.md
 	go run ./cmd/cstbench load
 	go run ./cmd/cstbench report
+
+micro: bin/micro.txt ## Benchmark decision, record, memory and a whole fetch, and compare with the committed baseline
+	$(TOOL) benchstat $(BASELINE) $<
+
+baseline: bin/micro.txt ## Have what micro measures be the baseline
+	mv $< $(BASELINE)
+
+bin/micro.txt: redis
+	@mkdir -p $(@D)
+	go test -run '^$$' -bench '$(MICRO)' -benchmem -benchtime 100ms -count 10 $(FETCH) >$@ || { cat $@; exit 1; }
+
+allocations: redis ## Hold decision, record, memory and a whole fetch to their allocations, which the race detector would add to
+	go test -count=1 -run 'Allocat' $(FETCH)
 
 fuzz: redis ## Run each fuzz target for FUZZTIME
 	FUZZTIME=$(FUZZTIME) .ci/fuzz

@@ -24,6 +24,8 @@ type area struct {
 func areas() []area {
 	return []area{
 		{areaLoad, rendered(areaLoad, loadFigures.section)},
+		{areaScale, rendered(areaScale, scaleSection)},
+		{areaMicro, renderedMicro},
 	}
 }
 

@@ -1,0 +1,6 @@
+//go:build race
+
+package cache
+
+// RaceDetector says whether this is built with it: then allocations are not those of the product.
+const RaceDetector = true
