@@ -4,6 +4,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -14,7 +15,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := root().Run(ctx, os.Args); err != nil {
+	if err := root(os.Stdout).Run(ctx, os.Args); err != nil {
 		_, _ = fmt.Fprintln(os.Stderr, "cstbench:", err)
 		stop()
 		os.Exit(1) //nolint:gocritic // stop was called
@@ -22,11 +23,11 @@ func main() {
 }
 
 // root is the command line: each part is measured by itself, and leaves its figures in a file that report reads.
-func root() *cli.Command {
+func root(out io.Writer) *cli.Command {
 	return &cli.Command{
 		Name:     "cstbench",
 		Usage:    "measure cstproxy",
 		Flags:    []cli.Flag{&cli.StringFlag{Name: "results", Value: "cmd/cstbench/results", Usage: "where figures are left and read, a `FOLDER`"}},
-		Commands: []*cli.Command{},
+		Commands: []*cli.Command{loading(out), server(out)},
 	}
 }

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// started is a contender under its name.
+type started struct {
+	name string
+	*running
+}
+
+// bench measures slices in one world.
+type bench struct {
+	world  *world
+	expect expectation
+	length time.Duration // of a slice
+}
+
+// slice asks one contender for a while.
+func (b *bench) slice(ctx context.Context, c started, w workload) (s sample, err error) {
+	var before, after machineTimes
+	var hooks error
+	note := func(into *machineTimes) func() {
+		return func() {
+			var err error
+			*into, err = b.times(c)
+			hooks = errors.Join(hooks, err)
+		}
+	}
+	t := traffic{
+		Target: c.Target, Connections: w.Connections, Rate: w.Rate, Length: b.length,
+		Check: func(_ int, body []byte) error { return b.expect.check(body) },
+		Begin: note(&before), End: note(&after),
+	}
+	counted, err := b.world.Redis.commands(ctx)
+	if err != nil {
+		return s, err
+	}
+	result, err := t.run()
+	if err = errors.Join(err, hooks); err != nil {
+		return s, fmt.Errorf("%s, %s: %w", c.name, w, err)
+	}
+	s = sampleOf(t, result, before, after)
+	s.Commands, err = b.world.Redis.commandsSince(ctx, counted)
+	return s, err
+}
+
+func (b *bench) times(c started) (m machineTimes, err error) {
+	m.at = time.Now()
+	for _, clock := range []struct {
+		pids []int
+		into *time.Duration
+	}{{c.Processes, &m.own}, {[]int{b.world.Redis.Pid}, &m.redis}, {[]int{os.Getpid()}, &m.self}} {
+		if *clock.into, err = processorTime(clock.pids...); err != nil {
+			return m, err
+		}
+	}
+	m.busy, err = busyTime()
+	return m, err
+}
+
+// commands returns how often Redis has carried out each command: name -> number.
+func (r *redisServer) commands(ctx context.Context) (map[string]int, error) {
+	text, err := r.Client.Info(ctx, "commandstats").Result()
+	if err != nil {
+		return nil, fmt.Errorf("ask Redis what it did: %w", err)
+	}
+	return parseCommands(text)
+}
+
+var errCommands = errors.New("not Redis's commandstats")
+
+func parseCommands(text string) (map[string]int, error) {
+	counts := map[string]int{}
+	for line := range strings.Lines(text) {
+		name, rest, found := strings.Cut(strings.TrimSpace(line), ":calls=")
+		if !found {
+			continue
+		}
+		digits, _, _ := strings.Cut(rest, ",")
+		n, err := strconv.Atoi(digits)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %q", errCommands, line)
+		}
+		counts[strings.TrimPrefix(name, "cmdstat_")] = n
+	}
+	return counts, nil
+}
+
+// commandsSince returns what came on top of before. The question itself is left out.
+func (r *redisServer) commandsSince(ctx context.Context, before map[string]int) (map[string]int, error) {
+	now, err := r.commands(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for name, n := range now {
+		if now[name] = n - before[name]; now[name] == 0 || name == "info" {
+			delete(now, name)
+		}
+	}
+	return now, nil
+}
