@@ -51,3 +51,17 @@ func TestWhoWaitsForATurnIsCountedUntilItComes(t *testing.T) {
 		})
 	}
 }
+
+func (b budget) Spare(context.Context, session.Class) error { return <-b.answer }
+
+// Nobody is turned away where none is spare, so an alert for that must not hear of it.
+func TestTurnThatIsNotSpareIsNoRefusal(t *testing.T) {
+	t.Parallel()
+	m, b := metrics.New(parts()), budget{answer: make(chan error, 1)}
+	wantChanges(t, m, func() {
+		b.answer <- session.ErrPortalRateLimited
+		if err := m.Budget(b).Spare(t.Context(), session.ClassMint); !errors.Is(err, session.ErrPortalRateLimited) {
+			t.Errorf("it returns %v, want ErrPortalRateLimited", err)
+		}
+	}, map[string]float64{})
+}

@@ -102,7 +102,8 @@ func listenAndServe(ctx context.Context, c *cli.Command, s serving) error {
 	e := echo.New()
 	e.GET("/v1/clients/:client/token", s.handler)
 	server := &http.Server{Handler: e} //nolint:gosec // time-outs cost, and only the benchmark comes here
-	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer stop()
 	_, _ = fmt.Fprintf(s.out, "listening on %s\n", listener.Addr())
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve: %w", err)

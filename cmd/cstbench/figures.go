@@ -8,31 +8,51 @@ import (
 // loadFigures are what results/load.json holds.
 type loadFigures struct {
 	Machine machine `json:"machine"`
-	Command string  `json:"command"`
 	Rounds  int     `json:"rounds"`
 	// SliceMillis is how long each contender is asked, each time.
 	SliceMillis int64             `json:"sliceMillis"`
 	Contenders  []string          `json:"contenders"`
 	Skipped     map[string]string `json:"skipped"` // name -> why it could not run
+	Notes       []note            `json:"notes"`
 	Workloads   []workload        `json:"workloads"`
 	Cells       []cell            `json:"cells"`
 	Pairs       []pair            `json:"pairs"`
 	Noise       noise             `json:"noise"`
-	Commands    commandFigures    `json:"commands"`
+	// PerHit are the commands that Redis counted for a request, by contender; Background those a second without any request.
+	PerHit     map[string]float64 `json:"perHit"`
+	Background map[string]float64 `json:"background"`
+}
+
+// note tells what a contender is.
+type note struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+	Text    string `json:"text"`
+}
+
+// ownNotes are of our own.
+var ownNotes = []note{
+	{Name: nameEcho, Text: "the floor: a bare Echo handler that answers the document, without any middleware or time-out."},
+	{Name: nameGet, Text: "an Echo handler that answers what a plain `GET` by go-redis gives; its pool has a connection for every caller."},
+	{Name: nameProxy, Text: "as it is shipped, on Redis: it answers from memory."},
+	{Name: nameProxyRedis, Text: "the same with `" + memoryOff + "`: it looks into Redis for every request."},
+	{Name: "…" + again, Text: "the same program once more, in another process."},
+	{Name: "…" + overUnix, Text: "callers come by a Unix socket, Redis is reached by TCP as ever."},
 }
 
 // cell is what one contender did under one workload: medians over the rounds, and sums. Durations are in ns.
 type cell struct {
-	Contender string   `json:"contender"`
-	Workload  workload `json:"workload"`
-	PerSecond float64  `json:"perSecond"`
-	P50       float64  `json:"p50"`
-	P99       float64  `json:"p99"`
-	P999      float64  `json:"p999"`
-	Own       float64  `json:"own"`   // processor time for a request, its own
-	Redis     float64  `json:"redis"` // that of Redis
-	Requests  int      `json:"requests"`
-	Unsent    int      `json:"unsent"`
+	Contender  string   `json:"contender"`
+	Workload   workload `json:"workload"`
+	PerSecond  float64  `json:"perSecond"`
+	P50        float64  `json:"p50"`
+	P99        float64  `json:"p99"`
+	P999       float64  `json:"p999"`
+	Own        float64  `json:"own"`   // processor time for a request, its own
+	Redis      float64  `json:"redis"` // that of Redis
+	Requests   int      `json:"requests"`
+	Unanswered int      `json:"unanswered"`
+	Gets       int      `json:"gets"` // that Redis counted meanwhile
 }
 
 // pair compares a contender with another, within the rounds.
@@ -53,14 +73,6 @@ type noise struct {
 	Noisy   int     `json:"noisy"`
 	Median  float64 `json:"median"` // cores that others used
 	Most    float64 `json:"most"`
-}
-
-// commandFigures are the commands that Redis counted.
-type commandFigures struct {
-	// PerHit is by contender: commands for a request, those in the background left out.
-	PerHit map[string]float64 `json:"perHit"`
-	// Background are those that come without any request.
-	Background []string `json:"background"`
 }
 
 func (r *rounds) noise() noise {
@@ -84,7 +96,8 @@ func cellOf(name string, w workload, samples []sample) cell {
 	}
 	for _, s := range samples {
 		c.Requests += s.Requests
-		c.Unsent += s.Unsent
+		c.Unanswered += s.Unanswered
+		c.Gets += s.Commands[hitCommand]
 	}
 	return c
 }
@@ -102,12 +115,16 @@ func pairOf(a, b string, w workload, samples map[string][]sample) pair {
 	}
 }
 
-// bases are what every contender is compared with, where they were measured too.
-var bases = []string{nameEcho, nameGet, nameProxy, nameProxyRedis}
+// bases are what every contender is compared with; subjects are compared with every contender.
+var (
+	bases    = []string{nameEcho, nameGet}
+	subjects = []string{nameProxy, nameProxyRedis}
+)
 
 // summarize makes figures of the samples.
 func (r *rounds) summarize(f *loadFigures) {
 	f.Noise = r.noise()
+	f.PerHit, f.Background = r.perHit(), r.background()
 	for _, w := range f.Workloads {
 		for _, name := range f.Contenders {
 			f.Cells = append(f.Cells, cellOf(name, w, r.Samples[w][name]))
@@ -117,9 +134,9 @@ func (r *rounds) summarize(f *loadFigures) {
 }
 
 func pairsOf(name string, w workload, samples map[string][]sample) (all []pair) {
-	measured := slices.Collect(maps.Keys(samples))
-	for _, base := range bases {
-		if base != name && slices.Contains(measured, base) {
+	for _, base := range slices.Sorted(maps.Keys(samples)) {
+		twice := base+again == name
+		if base != name && (twice || slices.Contains(bases, base) || slices.Contains(subjects, name)) {
 			all = append(all, pairOf(name, base, w, samples))
 		}
 	}

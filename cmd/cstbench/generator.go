@@ -29,10 +29,10 @@ type outcome struct {
 	Requests, Timed int
 	// Within are those answered before the Length was over.
 	Within int
-	// Unsent are those of an open loop that no connection was free for until long after the end. Their latency is what they had
-	// waited by then.
-	Unsent  int
-	Latency *hdrhistogram.Histogram // in ns
+	// Unanswered are those of an open loop that were not answered until long after the end, or never left. Their latency is what
+	// they had waited by then.
+	Unanswered int
+	Latency    *hdrhistogram.Histogram // in ns
 }
 
 const (

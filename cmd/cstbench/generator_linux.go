@@ -70,7 +70,7 @@ func (g *generator) connect() (err error) {
 		if g.peers[i].fd, err = connect(g.traffic.Target); err != nil {
 			return err
 		}
-		if err := g.watch(g.peers[i].fd, int32(i)); err != nil { //nolint:gosec // there are few
+		if err := g.watch(g.peers[i].fd, int32(i)); err != nil {
 			return err
 		}
 	}

@@ -73,17 +73,24 @@ func (g *generator) waiting() bool {
 	return g.underway > 0 || g.scheduled() && g.nextDue().Before(g.end)
 }
 
-// giveUp ends an open loop whose requests are more than can be answered, and counts those that never left. What was sent must
-// be answered.
+// giveUp ends an open loop that asks for more than can be answered, and counts what was not. Of a closed loop, and of an open
+// one that nobody kept waiting, everything must be answered.
 func (g *generator) giveUp() error {
 	now := time.Now()
-	for g.scheduled() && g.nextDue().Before(g.end) {
-		g.record(now.Sub(g.nextDue()))
-		g.result.Unsent++
-		g.sent++
-	}
-	if g.result.Unsent == 0 {
+	if !g.scheduled() || !g.nextDue().Before(g.end) {
 		return fmt.Errorf("%w: %d", errUnanswered, g.underway)
+	}
+	late := func(since time.Time) {
+		g.record(now.Sub(since))
+		g.result.Unanswered++
+	}
+	for i := range g.peers {
+		if p := &g.peers[i]; p.busy {
+			late(p.since)
+		}
+	}
+	for ; g.nextDue().Before(g.end); g.sent++ {
+		late(g.nextDue())
 	}
 	return nil
 }

@@ -5,10 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/urfave/cli/v3"
 )
@@ -30,7 +31,7 @@ func loading(out io.Writer) *cli.Command {
 			&cli.DurationFlag{Name: "slice", Value: 150 * time.Millisecond, Usage: "for how long, each time"},
 			&cli.StringSliceFlag{Name: "only", Usage: "measure the contenders with these `NAMES` alone"},
 			&cli.IntSliceFlag{Name: "connections", Value: []int{1, 16, 64}, Usage: "how many ask at once"},
-			&cli.FloatFlag{Name: "rate", Usage: "requests a second of the open loop; unless set, a third of what the slowest does with 16 connections, 0 leaves it out", Value: -1},
+			&cli.FloatFlag{Name: "rate", Usage: "requests a second of the open loop; unless set, half of what the slowest of our own does with 16 connections; 0 leaves it out", Value: -1},
 			&cli.StringFlag{Name: "cstproxy", Usage: "the cstproxy to measure, a `FILE`; unless set, one is built"},
 		},
 		Action: func(ctx context.Context, c *cli.Command) error { return measureLoad(ctx, c, out) },
@@ -52,66 +53,120 @@ func measureLoad(ctx context.Context, c *cli.Command, out io.Writer) (err error)
 		return err
 	}
 	defer func() { err = errors.Join(err, stopAll(all)) }()
-	figures := &loadFigures{Machine: describeMachine(ctx), Skipped: skipped, Rounds: c.Int("rounds"), SliceMillis: c.Duration("slice").Milliseconds()}
-	for _, one := range all {
-		figures.Contenders = append(figures.Contenders, one.name)
-	}
-	for _, n := range c.IntSlice("connections") {
-		figures.Workloads = append(figures.Workloads, workload{Connections: n})
-	}
-	b := &bench{world: w, length: c.Duration("slice")}
-	if b.expect, err = expect(w.Document); err != nil {
-		return err
-	}
-	measured, err := b.interleave(ctx, plan{contenders: all, workloads: figures.Workloads, rounds: figures.Rounds, progress: out})
+	wanted, err := planOf(c, all, out)
 	if err != nil {
 		return err
 	}
-	measured.summarize(figures)
+	figures, err := measurePlan(ctx, w, wanted)
+	if err != nil {
+		return err
+	}
+	figures.Machine, figures.Skipped, figures.Notes = describeMachine(ctx), skipped, ownNotes
 	printLoad(out, figures)
 	return save(c.String("results"), areaLoad, figures)
 }
 
-// choose returns the contenders with these names, or all without any.
+// quick is a plan's short form: it shows that everything works, and how fast it is not.
+const (
+	quickRounds = 1
+	quickSlice  = 30 * time.Millisecond
+	quickRate   = 500
+)
+
+var errPlan = errors.New("nothing can be measured so")
+
+func planOf(c *cli.Command, all []started, out io.Writer) (plan, error) {
+	p := plan{contenders: all, rounds: c.Int("rounds"), slice: c.Duration("slice"), rate: c.Float("rate"), progress: out}
+	if c.Bool("quick") {
+		p.rounds, p.slice, p.rate = quickRounds, quickSlice, quickRate
+	}
+	for _, n := range c.IntSlice("connections") {
+		if n < 1 || n > mostConnections {
+			return p, fmt.Errorf("%w: %d connections, want 1 to %d", errPlan, n, mostConnections)
+		}
+		p.workloads = append(p.workloads, workload{Connections: n})
+	}
+	if p.rounds < 1 || p.slice < time.Millisecond {
+		return p, fmt.Errorf("%w: %d rounds of %s", errPlan, p.rounds, p.slice)
+	}
+	return p, nil
+}
+
+// measurePlan carries it out, and makes figures of what was seen, should Redis have counted what it must.
+func measurePlan(ctx context.Context, w *world, p plan) (f *loadFigures, err error) {
+	b := &bench{world: w, length: p.slice}
+	if b.expect, err = expect(w.Document); err != nil {
+		return nil, err
+	}
+	if p.rate < 0 {
+		if p.rate, err = b.commonRate(ctx, p.contenders); err != nil {
+			return nil, err
+		}
+	}
+	if p.rate > 0 {
+		p.workloads = append(slices.Clone(p.workloads), workload{Connections: mostConnections, Rate: p.rate})
+	}
+	f = &loadFigures{Rounds: p.rounds, SliceMillis: p.slice.Milliseconds(), Workloads: p.workloads}
+	for _, c := range p.contenders {
+		f.Contenders = append(f.Contenders, c.name)
+	}
+	measured, err := b.interleave(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	measured.summarize(f)
+	return f, measured.checkCommands()
+}
+
+// commonRate is a rate for the open loop that our own servers all keep up with: half of what the slowest does with 16
+// connections. Whoever is slower shows it.
+func (b *bench) commonRate(ctx context.Context, all []started) (float64, error) {
+	const connections, slowest, step = 16, 0.5, 100
+	rate := math.Inf(1)
+	for _, c := range all {
+		if !isOwn(c.name) {
+			continue
+		}
+		s, err := b.slice(ctx, c, workload{Connections: connections})
+		if err != nil {
+			return 0, err
+		}
+		rate = min(rate, s.PerSecond)
+	}
+	if math.IsInf(rate, 1) {
+		return 0, nil
+	}
+	return max(step, step*math.Floor(slowest*rate/step)), nil
+}
+
+func isOwn(name string) bool {
+	return slices.ContainsFunc(ownContenders(), func(c contender) bool { return c.Name == name })
+}
+
+// choose returns the contenders with these names, or all without any. A name may be written with dashes for all that is
+// neither letter nor digit: "nginx-proxy-cache".
 func choose(all []contender, names []string) (chosen []contender, err error) {
 	if len(names) == 0 {
 		return all, nil
 	}
 	for _, name := range names {
-		i := slices.IndexFunc(all, func(c contender) bool { return c.Name == name })
+		i := slices.IndexFunc(all, func(c contender) bool { return dashed(c.Name) == dashed(name) })
 		if i < 0 {
-			return nil, fmt.Errorf("no contender is named %q: there are %s", name, strings.Join(namesOf(all), ", "))
+			return nil, fmt.Errorf("%w: no contender is named %q, there are %s", errPlan, name, strings.Join(namesOf(all), ", "))
 		}
 		chosen = append(chosen, all[i])
 	}
 	return chosen, nil
 }
 
-func namesOf(all []contender) (names []string) {
-	for _, c := range all {
-		names = append(names, c.Name)
-	}
-	return names
+func dashed(name string) string {
+	apart := func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }
+	return strings.Join(strings.FieldsFunc(strings.ToLower(name), apart), "-")
 }
 
-// printLoad shows what was measured to who sits before it.
-func printLoad(out io.Writer, f *loadFigures) {
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(table, "contender\tworkload\trequests/s\tp50 µs\tp99 µs\town µs\tRedis µs\trequests\t")
-	for _, c := range f.Cells {
-		const micro = 1000
-		fmt.Fprintf(table, "%s\t%s\t%.0f\t%.1f\t%.1f\t%.2f\t%.2f\t%d\t\n",
-			c.Contender, c.Workload, c.PerSecond, c.P50/micro, c.P99/micro, c.Own/micro, c.Redis/micro, c.Requests)
+func namesOf(all []contender) (names []string) {
+	for _, c := range all {
+		names = append(names, dashed(c.Name))
 	}
-	fmt.Fprintln(table, "\npair\tworkload\trequests/s\tbetween\t\tp99\tprocessor\tbetween\t\t")
-	for _, p := range f.Pairs {
-		fmt.Fprintf(table, "%s / %s\t%s\t%.3f\t%.3f\t%.3f\t%.3f\t%.3f\t%.3f\t%.3f\t\n", p.Contender, p.Base, p.Workload,
-			p.PerSecond.Median, p.PerSecond.Low, p.PerSecond.High, p.P99.Median, p.Processor.Median, p.Processor.Low, p.Processor.High)
-	}
-	_ = table.Flush() // a terminal that went away
-	n := f.Noise
-	fmt.Fprintf(out, "\n%d slices, %d repeated, %d noisy all the same; others used %.2f cores (median), %.2f at most\n", n.Slices, n.Repeats, n.Noisy, n.Median, n.Most)
-	for name, reason := range f.Skipped {
-		fmt.Fprintf(out, "%s was left out: %s\n", name, reason)
-	}
+	return names
 }

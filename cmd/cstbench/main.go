@@ -28,6 +28,6 @@ func root(out io.Writer) *cli.Command {
 		Name:     "cstbench",
 		Usage:    "measure cstproxy",
 		Flags:    []cli.Flag{&cli.StringFlag{Name: "results", Value: "cmd/cstbench/results", Usage: "where figures are left and read, a `FOLDER`"}},
-		Commands: []*cli.Command{loading(out), server(out)},
+		Commands: []*cli.Command{loading(out), reporting(out), server(out)},
 	}
 }

@@ -43,12 +43,14 @@ func (b *bench) slice(ctx context.Context, c started, w workload) (s sample, err
 	if err != nil {
 		return s, err
 	}
+	counting := time.Now()
 	result, err := t.run()
 	if err = errors.Join(err, hooks); err != nil {
 		return s, fmt.Errorf("%s, %s: %w", c.name, w, err)
 	}
 	s = sampleOf(t, result, before, after)
 	s.Commands, err = b.world.Redis.commandsSince(ctx, counted)
+	s.Lasted = time.Since(counting)
 	return s, err
 }
 
@@ -64,6 +66,29 @@ func (b *bench) times(c started) (m machineTimes, err error) {
 	}
 	m.busy, err = busyTime()
 	return m, err
+}
+
+// idle looks at what Redis does while nobody asks: contenders tell it of themselves now and then.
+func (b *bench) idle(ctx context.Context, all *rounds) error {
+	counted, err := b.world.Redis.commands(ctx)
+	if err != nil {
+		return err
+	}
+	begun := time.Now()
+	const atLeast = 500 * time.Millisecond // some of it comes twice a second
+	pause := time.NewTimer(max(b.length, atLeast))
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	now, err := b.world.Redis.commandsSince(ctx, counted)
+	for name, n := range now {
+		all.Idle[name] += n
+	}
+	all.IdleLasted += time.Since(begun)
+	return err
 }
 
 // commands returns how often Redis has carried out each command: name -> number.

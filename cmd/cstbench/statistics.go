@@ -26,7 +26,13 @@ func ratioOf(a, b []float64) ratio {
 		return ratio{}
 	}
 	rank := medianRank(len(ratios))
-	return ratio{Median: sortedMedian(ratios), Low: ratios[rank], High: ratios[len(ratios)-1-rank]}
+	return ratio{Median: digits(sortedMedian(ratios)), Low: digits(ratios[rank]), High: digits(ratios[len(ratios)-1-rank])}
+}
+
+// digits rounds to what is worth keeping.
+func digits(v float64) float64 {
+	const unit = 10_000
+	return math.Round(v*unit) / unit
 }
 
 // medianRank returns how many of n sorted values may be left off at either end, so that the true median is between the rest

@@ -31,8 +31,9 @@ type sample struct {
 	// Own is the contender's processor time for a request, Redis that of redis-server.
 	Own, Redis float64
 	// Requests are all that were answered, Commands what Redis counted meanwhile: name -> number.
-	Requests, Unsent int
-	Commands         map[string]int
+	Requests, Unanswered int
+	Commands             map[string]int
+	Lasted               time.Duration // of the time in which Redis counted
 	// Other is how many cores whoever else used.
 	Other float64
 }
@@ -52,7 +53,7 @@ func sampleOf(t traffic, result outcome, before, after machineTimes) sample {
 		PerSecond: float64(result.Within) / t.Length.Seconds(),
 		P50:       quantile(50), P99: quantile(99), P999: quantile(99.9),
 		Own: each(own), Redis: each(redis),
-		Requests: result.Requests, Unsent: result.Unsent,
+		Requests: result.Requests, Unanswered: result.Unanswered,
 		Other: max(0, float64(other)/float64(after.at.Sub(before.at))),
 	}
 }

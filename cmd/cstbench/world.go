@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -73,8 +75,8 @@ func newWorld(ctx context.Context, proxy string) (w *world, err error) {
 
 // Close ends what was started, the last first, and removes the folder.
 func (w *world) Close() (err error) {
-	for i := len(w.stops) - 1; i >= 0; i-- {
-		err = errors.Join(err, w.stops[i]())
+	for _, stop := range slices.Backward(w.stops) {
+		err = errors.Join(err, stop())
 	}
 	if w.Dir == "" {
 		return err
@@ -177,9 +179,7 @@ func fetch(ctx context.Context, t target) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a request: %w", err)
 	}
-	for name, values := range t.Header {
-		request.Header[name] = values
-	}
+	maps.Copy(request.Header, t.Header)
 	answer, err := client.Do(request)
 	if err != nil {
 		return nil, fmt.Errorf("ask: %w", err)

@@ -146,6 +146,7 @@ func (l *line) judge(ctx context.Context, client session.ClientID, reason sessio
 		session.Absent:       cached.IsZero(),
 		session.IdleExpired:  !cached.IsZero() && ended(idle) && idle.Before(window),
 		session.WindowClosed: !cached.IsZero() && !window.After(now.Add(max(l.lives[client], l.life.MinTTL, l.life.SafetyMargin))),
+		session.Ahead:        l.life.MintAhead > 0 && l.life.Live(cached, now) && !now.Before(l.life.AheadAt(cached)),
 		session.Rejected:     cached.IsZero() && (l.rejecting[dropped] || l.refused[dropped].Equal(now)),
 	}
 	// Two replicas may decide at the same moment, and a caller may report a token while a flight decides on it. Then what
@@ -371,6 +372,8 @@ func TestNoHistoryOfAFleetGrantsADeadTokenOrMintsWithoutAReason(t *testing.T) {
 func newFleet(t *rapid.T) *fleet {
 	life := portal()
 	life.RefreshWindow = rapid.SampledFrom([]time.Duration{25 * hour, 2 * day, 7 * day}).Draw(t, "window")
+	most := life.RefreshWindow - life.IdleTTL
+	life.MintAhead = rapid.SampledFrom([]time.Duration{0, most / 2, most - time.Millisecond}).Draw(t, "ahead")
 	life.Refresh = rapid.SampledFrom([]session.RefreshMode{
 		session.RefreshProbe, session.RefreshObserve, session.RefreshAssume,
 	}).Draw(t, "mode")

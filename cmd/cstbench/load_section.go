@@ -1,0 +1,137 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// section is the part of the report about load.
+func (f loadFigures) section() section {
+	var out strings.Builder
+	f.method(&out)
+	f.machine(&out)
+	f.noiseText(&out)
+	for _, w := range f.Workloads {
+		f.table(&out, w)
+	}
+	if plots := f.plots(); plots[processorPlot] != "" {
+		fmt.Fprintf(&out, "![Processor time for a request by the number of connections, as a multiple of the floor's](%s/%s.svg)\n\n", plotFolder, processorPlot)
+	}
+	f.commandText(&out)
+	f.contenderText(&out)
+	return section{Title: "Under load", Text: out.String(), Wants: f.wants(), Plots: f.plots()}
+}
+
+func (f loadFigures) method(out *strings.Builder) {
+	fmt.Fprintf(out, "`go run ./cmd/cstbench load --rounds %d --slice %dms` starts everything once: a real Redis, a simulated Portal, and the contenders, "+
+		"each in processes of its own. All answer the same token document to the same client. In each of %d rounds every contender is asked for %d ms, "+
+		"in an order that is new each time, and what is compared was measured in the same round. Who is not asked does nothing.\n\n",
+		f.Rounds, f.SliceMillis, f.Rounds, f.SliceMillis)
+	out.WriteString("The generator is one thread with `epoll`, in the process of `cstbench`, which does nothing else meanwhile. Its requests are written beforehand, " +
+		"and every body is compared with the document: one that differs ends the run. In the closed loop each connection asks again as soon as it is answered. " +
+		"In the open loop requests leave at moments set beforehand, and their latency counts from those, so that a server that stalls can't hide it.\n\n" +
+		"Tables show the median of the ratios, in brackets between what the true median lies with 95 % confidence (an order statistic, which assumes no " +
+		"distribution). Processor time is that of the contender and of Redis for a request, from the kernel's clock of each process: noise touches it least.\n\n")
+}
+
+func (f loadFigures) machine(out *strings.Builder) {
+	m := f.Machine
+	fmt.Fprintf(out, "**Machine.** %s, %d cores, %s, Linux %s, %s. %s, Redis %s", m.Processor, m.Cores, m.Memory, m.Kernel, m.System, m.Go, m.Redis)
+	for _, other := range []struct{ name, version string }{{"nginx", m.Nginx}, {"Node.js", m.Node}} {
+		if other.version != "" {
+			fmt.Fprintf(out, ", %s %s", other.name, other.version)
+		}
+	}
+	out.WriteString(". Generator, contender and Redis share these cores.\n\n")
+}
+
+// noiseText tells how far what is equal was seen to differ.
+func (f loadFigures) noiseText(out *strings.Builder) {
+	n := f.Noise
+	fmt.Fprintf(out, "**Noise.** Of %d slices %d were measured again because other processes used more than %.2f of a core; %d still had more after %d repeats, and count. "+
+		"Others used %.2f cores in the median, %.2f at most.", n.Slices, n.Repeats, tolerated, n.Noisy, mostRepeats, n.Median, n.Most)
+	if rows := f.twice(); len(rows) > 0 {
+		out.WriteString(" The same program twice, under two names, shows what a ratio of 1 looks like here:\n\n" +
+			"| the same twice | workload | requests/s | p99 | processor time |\n|---|---|---|---|---|\n" + strings.Join(rows, ""))
+	}
+	out.WriteString("\n\n")
+}
+
+// twice are the rows of what was measured twice.
+func (f loadFigures) twice() (rows []string) {
+	for _, p := range f.Pairs {
+		if p.Contender == p.Base+again {
+			rows = append(rows, fmt.Sprintf("| %s | %s | %s | %s | %s |\n", p.Base, p.Workload, p.PerSecond, p.P99, p.Processor))
+		}
+	}
+	return rows
+}
+
+// table has a row for each contender, beside the floor.
+func (f loadFigures) table(out *strings.Builder, w workload) {
+	floor, ok := f.cell(nameEcho, w)
+	if !ok {
+		return
+	}
+	fmt.Fprintf(out, "### %s\n\n", capitalized(w.String()))
+	if plot := plotName(w); w.Rate == 0 {
+		fmt.Fprintf(out, "![Requests a second at %s, as a part of the floor's](%s/%s.svg)\n\n", w, plotFolder, plot)
+	}
+	fmt.Fprintf(out, "All of it × the floor, a bare Echo handler. (For orientation: that took %.1f µs of processor time for a request, and answered %.0f a second.)\n\n",
+		floor.Own/1000, floor.PerSecond)
+	out.WriteString("| contender | requests/s | p50 | p99 | processor time | cstproxy's requests/s × its |\n|---|---|---|---|---|---|\n")
+	for _, p := range f.against(nameEcho, w) {
+		shipped := "" // of cstproxy itself
+		if beside, ok := f.pair(nameProxy, p.Contender, w); ok {
+			shipped = fmt.Sprintf("%.2f", beside.PerSecond.Median)
+		}
+		fmt.Fprintf(out, "| %s%s | %s | %s | %s | %s | %s |\n", p.Contender, f.unanswered(p.Contender, w), p.PerSecond, p.P50, p.P99, p.Processor, shipped)
+	}
+	out.WriteString("\n")
+}
+
+// unanswered says that a contender did not keep up with an open loop.
+func (f loadFigures) unanswered(name string, w workload) string {
+	c, ok := f.cell(name, w)
+	if !ok || c.Unanswered == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (does not keep up: %d of %d requests are not answered)", c.Unanswered, c.Requests+c.Unanswered)
+}
+
+func (f loadFigures) commandText(out *strings.Builder) {
+	out.WriteString("### Commands at Redis\n\nAs Redis counts them (`INFO commandstats`), for each request; what comes in the background, counted while nobody asks, is left out. " +
+		"Callers who ask cstproxy for the same client at the same moment share a read, so that it may be less than 1. " +
+		"A token in memory is read anew every 30 seconds.\n\n| contender | commands for a request |\n|---|---|\n")
+	for _, name := range f.Contenders {
+		fmt.Fprintf(out, "| %s | %.4f |\n", name, f.PerHit[name])
+	}
+	var background []string
+	for _, name := range slices.Sorted(maps.Keys(f.Background)) {
+		background = append(background, fmt.Sprintf("%s %.1f", name, f.Background[name]))
+	}
+	if len(background) > 0 {
+		fmt.Fprintf(out, "\nIn the background, all replicas of cstproxy that run here together, each second: %s.\n", strings.Join(background, ", "))
+	}
+}
+
+func (f loadFigures) contenderText(out *strings.Builder) {
+	out.WriteString("\n### Contenders\n\n")
+	for _, n := range f.Notes {
+		fmt.Fprintf(out, "- **%s**%s: %s\n", n.Name, parenthesized(n.Version), n.Text)
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.Skipped)) {
+		fmt.Fprintf(out, "- **%s** was left out: %s.\n", name, f.Skipped[name])
+	}
+}
+
+func parenthesized(text string) string {
+	if text == "" {
+		return ""
+	}
+	return " (" + text + ")"
+}
+
+func capitalized(text string) string { return strings.ToUpper(text[:1]) + text[1:] }
