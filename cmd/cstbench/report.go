@@ -24,6 +24,7 @@ type area struct {
 func areas() []area {
 	return []area{
 		{areaLoad, rendered(areaLoad, loadFigures.section)},
+		{areaMints, rendered(areaMints, mintFigures.section)},
 		{areaScale, rendered(areaScale, scaleSection)},
 		{areaMicro, renderedMicro},
 	}
