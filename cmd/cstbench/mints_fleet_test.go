@@ -26,7 +26,7 @@ const (
 	roundTrip = 80 * time.Millisecond
 )
 
-func asShipped() session.Lifetime {
+func shippedLife() session.Lifetime {
 	return session.Lifetime{
 		IdleTTL: 24 * time.Hour, RefreshWindow: 168 * time.Hour, SafetyMargin: time.Minute, MinTTL: 5 * time.Minute, Refresh: session.RefreshProbe,
 	}

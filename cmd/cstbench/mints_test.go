@@ -44,7 +44,7 @@ func (c course) name() string {
 }
 
 func (c course) life() session.Lifetime {
-	life := asShipped()
+	life := shippedLife()
 	life.MintAhead = c.ahead
 	return life
 }
