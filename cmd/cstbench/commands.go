@@ -13,6 +13,7 @@ const hitCommand = "get"
 // share one, so that it is exact for one connection, and the most for several.
 var getsPerHit = map[string]int{
 	nameGet: 1, nameGet + overUnix: 1, nameProxyRedis: 1, nameProxyRedis + overUnix: 1,
+	nameGet + many: 1, nameProxyRedis + many: 1,
 	nameEcho: 0, nameEcho + again: 0, nameEcho + overUnix: 0,
 }
 
@@ -20,7 +21,7 @@ var getsPerHit = map[string]int{
 var fromMemory = map[string]bool{nameProxy: true, nameProxy + again: true, nameProxy + overUnix: true}
 
 // shares are those in which callers share what they ask Redis.
-var shares = map[string]bool{nameProxyRedis: true, nameProxyRedis + overUnix: true}
+var shares = map[string]bool{nameProxyRedis: true, nameProxyRedis + overUnix: true, nameProxyRedis + many: true}
 
 var errTooMany = errors.New("another number of commands at Redis")
 

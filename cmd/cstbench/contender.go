@@ -27,4 +27,6 @@ type target struct {
 	Network, Address string // "tcp" "127.0.0.1:1234", or "unix" "/path"
 	Path             string
 	Header           http.Header // what it needs beyond Host
+	// Many: it is asked for the other clients in turn, instead of for Path.
+	Many bool
 }

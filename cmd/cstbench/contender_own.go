@@ -22,6 +22,8 @@ func ownContenders() []contender {
 		{Name: nameProxy + again, Start: startProxyAs(nameProxy + again)},
 		{Name: nameProxy + overUnix, Start: startProxyUnix(nameProxy + overUnix)},
 		{Name: nameProxyRedis, Start: startProxyAs(nameProxyRedis, memoryOff)},
+		{Name: nameGet + many, Start: askedForMany(startServer(nameGet, "tcp"))},
+		{Name: nameProxyRedis + many, Start: askedForMany(startProxyAs(nameProxyRedis+many, memoryOff))},
 		{Name: nameProxyRedis + overUnix, Start: startProxyUnix(nameProxyRedis+overUnix, memoryOff)},
 	}
 }

@@ -37,6 +37,7 @@ var ownNotes = []note{
 	{Name: nameProxy, Text: "as it is shipped, on Redis: it answers from memory."},
 	{Name: nameProxyRedis, Text: "the same with `" + memoryOff + "`: it looks into Redis for every request."},
 	{Name: "…" + again, Text: "the same program once more, in another process."},
+	{Name: "…" + many, Text: "it is asked for 512 clients in turn, so that callers have nothing to share."},
 	{Name: "…" + overUnix, Text: "callers come by a Unix socket, Redis is reached by TCP as ever."},
 }
 
@@ -118,7 +119,7 @@ func pairOf(a, b string, w workload, samples map[string][]sample) pair {
 // bases are what every contender is compared with; subjects are compared with every contender.
 var (
 	bases    = []string{nameEcho, nameGet}
-	subjects = []string{nameProxy, nameProxyRedis}
+	subjects = []string{nameProxy, nameProxyRedis, nameProxyRedis + many}
 )
 
 // summarize makes figures of the samples.

@@ -61,7 +61,7 @@ func measureLoad(ctx context.Context, c *cli.Command, out io.Writer) (err error)
 	if err != nil {
 		return err
 	}
-	figures.Machine, figures.Skipped, figures.Notes = describeMachine(ctx), skipped, ownNotes
+	figures.Machine, figures.Skipped, figures.Notes = describeMachine(ctx), skipped, notesOf(ctx)
 	printLoad(out, figures)
 	return save(c.String("results"), areaLoad, figures)
 }
@@ -97,9 +97,6 @@ func planOf(c *cli.Command, all []started, out io.Writer) (plan, error) {
 // measurePlan carries it out, and makes figures of what was seen, should Redis have counted what it must.
 func measurePlan(ctx context.Context, w *world, p plan) (f *loadFigures, err error) {
 	b := &bench{world: w, length: p.slice, repeats: p.repeats}
-	if b.expect, err = expect(w.Document); err != nil {
-		return nil, err
-	}
 	if p.rate < 0 {
 		if p.rate, err = b.commonRate(ctx, p.contenders); err != nil {
 			return nil, err

@@ -8,9 +8,9 @@ import (
 
 // Names of rivals that something is demanded against.
 const (
-	nameNginxRedis = "nginx, lua-resty-redis"
-	nameNginxCache = "nginx, proxy_cache"
-	nameNode       = "Node, fastify and ioredis"
+	nameNginxRedis = "nginx-redis"
+	nameNginxCache = "nginx-cache"
+	nameNode       = "node"
 )
 
 // demand is a bound on the median ratio of two contenders in the closed loop.
@@ -27,12 +27,16 @@ var demands = []demand{
 	{contender: nameProxy, base: nameEcho, connections: []int{16, 64}, most: 1.10},
 	{contender: nameProxyRedis, base: nameGet, connections: []int{1, 16}, least: 1.0},
 	{contender: nameProxyRedis, base: nameGet, connections: []int{64}, least: 1.3},
+	{contender: nameProxyRedis + many, base: nameGet + many, connections: []int{1, 16}, least: 1.0},
+	{contender: nameProxyRedis + many, base: nameGet + many, connections: []int{64}, least: 1.3},
 	{contender: nameProxy, base: nameNginxRedis, connections: []int{1, 16, 64}, least: 1.5},
 	{contender: nameProxy, base: nameNginxCache, connections: []int{1, 16}, least: 1.0},
 	{contender: nameProxy, base: nameNginxCache, connections: []int{64}, least: 0.9},
 	{contender: nameProxy, base: nameNode, connections: []int{1, 16, 64}, least: 2},
 	{contender: nameProxyRedis, base: nameNginxRedis, connections: []int{64}, least: 1.0},
 	{contender: nameProxyRedis, base: nameNginxRedis, connections: []int{1, 16}, least: 0.9},
+	{contender: nameProxyRedis + many, base: nameNginxRedis + many, connections: []int{64}, least: 1.0},
+	{contender: nameProxyRedis + many, base: nameNginxRedis + many, connections: []int{1, 16}, least: 0.9},
 }
 
 func (f loadFigures) wants() (all []want) {
@@ -41,7 +45,7 @@ func (f loadFigures) wants() (all []want) {
 			all = append(all, f.judge(d, n))
 		}
 	}
-	for _, name := range []string{nameProxyRedis, nameProxy} {
+	for _, name := range []string{nameProxyRedis, nameProxyRedis + many, nameProxy} {
 		all = append(all, f.judgeCommands(name))
 	}
 	return all

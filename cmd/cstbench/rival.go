@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/template"
 )
@@ -39,8 +40,27 @@ func rivals() []rival {
 		nginxRival("redis", "tcp"), nginxRival("dict", "tcp"), nginxRival("cache", "tcp"),
 		nginxRival("redis", "unix"), nginxRival("dict", "unix"), nginxRival("cache", "unix"),
 		nodeRival(1), nodeRival(2),
-		oauth2Rival(),
+		oauth2Rival(), manyRival(nginxRival("redis", "tcp")),
 	}
+}
+
+// manyRival is asked for many clients.
+func manyRival(r rival) rival {
+	r.Name, r.Title, r.Start = r.Name+many, r.Title+", many clients", askedForMany(r.Start)
+	return r
+}
+
+// notesOf tells what all contenders are.
+func notesOf(ctx context.Context) []note {
+	all := slices.Clone(ownNotes)
+	for _, r := range rivals() {
+		version, err := r.Version(ctx)
+		if r.Missing() != "" || err != nil || strings.HasSuffix(r.Name, overUnix) || strings.HasSuffix(r.Name, many) {
+			continue
+		}
+		all = append(all, note{Name: r.Name, Version: version, Text: r.Title + ": " + r.Note})
+	}
+	return all
 }
 
 // rivalContenders are the same, as those that measure take them.

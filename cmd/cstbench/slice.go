@@ -19,7 +19,6 @@ type started struct {
 // bench measures slices in one world.
 type bench struct {
 	world  *world
-	expect expectation
 	length time.Duration // of a slice
 	// repeats is how often a slice is measured again that others spoil.
 	repeats int
@@ -36,9 +35,14 @@ func (b *bench) slice(ctx context.Context, c started, w workload) (s sample, err
 			hooks = errors.Join(hooks, err)
 		}
 	}
+	paths, expected, err := b.world.documentsFor(c.Target)
+	if err != nil {
+		return s, err
+	}
 	t := traffic{
+		Paths:  paths,
 		Target: c.Target, Connections: w.Connections, Rate: w.Rate, Length: b.length,
-		Check: func(_ int, body []byte) error { return b.expect.check(body) },
+		Check: func(path int, body []byte) error { return expected[path].check(body) },
 		Begin: note(&before), End: note(&after),
 	}
 	counted, err := b.world.Redis.commands(ctx)

@@ -37,6 +37,8 @@ type world struct {
 	Redis *redisServer
 	// Document is the token document, as cstproxy answers it for clientID, and without a line end.
 	Document []byte
+	// Others are those of the other clients.
+	Others [][]byte
 	// Portal is the URL of the simulated Portal, PortalKey what it takes.
 	Portal, PortalKey string
 
@@ -142,22 +144,35 @@ func (w *world) startPortal(ctx context.Context) error {
 
 // writeDocument has a cstproxy mint the token, and takes the document that it answers from then on.
 func (w *world) writeDocument(ctx context.Context) error {
-	first, err := w.startProxy(ctx, "first")
+	first, err := w.startProxy(ctx, "first", "CSTPROXY_MINT_RATE=0")
 	if err != nil {
 		return err
 	}
-	for range 2 { // the first is minted, and says so
-		if w.Document, err = fetch(ctx, first.Target); err != nil {
+	if w.Document, err = w.keep(ctx, first.Target, clientID); err != nil {
+		return errors.Join(err, first.Stop())
+	}
+	for i := range otherClients {
+		document, err := w.keep(ctx, first.Target, otherID(i))
+		if err != nil {
 			return errors.Join(err, first.Stop())
 		}
+		w.Others = append(w.Others, document)
 	}
-	if err := first.Stop(); err != nil {
-		return err
+	return first.Stop()
+}
+
+// keep keeps a client's document in Redis, and returns it.
+func (w *world) keep(ctx context.Context, at target, client string) (document []byte, err error) {
+	at.Path = pathOf(client)
+	for range 2 { // the first is minted, and says so
+		if document, err = fetch(ctx, at); err != nil {
+			return nil, err
+		}
 	}
-	if err := w.Redis.Client.Set(ctx, documentKey, w.Document, 0).Err(); err != nil {
-		return fmt.Errorf("keep the document in Redis: %w", err)
+	if err := w.Redis.Client.Set(ctx, documentPrefix+client, document, 0).Err(); err != nil {
+		return nil, fmt.Errorf("keep a document in Redis: %w", err)
 	}
-	return nil
+	return document, nil
 }
 
 // freeAddress returns an address of loopback that was free a moment ago.
