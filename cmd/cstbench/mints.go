@@ -34,7 +34,7 @@ type mintRun struct {
 	Deferred int64
 	Waits    waitCounts
 	// Renewal is the day around the end of the first tokens' windows, where all were minted at the same time.
-	Renewal *renewal `json:",omitempty"`
+	Renewal *renewal
 }
 
 // mintCounts are how many tokens each would have minted for the same fetches.

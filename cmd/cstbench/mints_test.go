@@ -128,10 +128,10 @@ func (c course) run(t *testing.T) (r mintRun) {
 	return r
 }
 
-func (c course) newFleet(t testing.TB) *fleet {
-	t.Helper()
+func (c course) newFleet(tb testing.TB) *fleet {
+	tb.Helper()
 	if c.fleet != nil {
-		return c.fleet(t, c)
+		return c.fleet(tb, c)
 	}
 	return inMemory(newPlain(), c)
 }
@@ -231,7 +231,7 @@ func courses() []course {
 // mintAhead is what a launch of 20,000 needs: see BENCHMARKS.md.
 var mintAhead = 48 * time.Hour
 
-func TestMintCost(t *testing.T) {
+func TestMintCost(t *testing.T) { //nolint:tparallel // what waits for all runs is no run
 	t.Parallel()
 	if *mintsForm == "full" {
 		debug.SetGCPercent(400)

@@ -67,7 +67,7 @@ func newTrace(habit habit, seed uint64, clients int) *trace {
 }
 
 func (t *trace) dice(client, day int) *rand.Rand {
-	return rand.New(rand.NewPCG(t.seed+uint64(client), uint64(day+1))) //nolint:gosec // it must be the same each time
+	return rand.New(rand.NewPCG(t.seed+uint64(client), uint64(day+1)))
 }
 
 // day returns the events of a day in their order. Days must be asked for one after the other.
@@ -75,7 +75,7 @@ func (t *trace) day(day int) []event {
 	events, end := t.later, int32((day+1)*secondsOfDay)
 	t.later = nil
 	source := rand.NewPCG(0, 0)
-	dice := rand.New(source) //nolint:gosec // it must be the same each time
+	dice := rand.New(source)
 	var visits []visit
 	for i := range t.people {
 		source.Seed(t.seed+uint64(i), uint64(day+1))

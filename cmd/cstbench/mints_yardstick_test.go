@@ -125,7 +125,7 @@ func serves(rule rule, fetches []int32, chosen uint64) bool {
 
 func TestNobodyMintsLessThanTheOptimum(t *testing.T) {
 	t.Parallel()
-	dice := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // it must be the same each time
+	dice := rand.New(rand.NewPCG(1, 2))
 	rule := rule{idle: 10, window: 35}
 	for range 2000 {
 		fetches := make([]int32, 1+dice.IntN(11))
