@@ -119,6 +119,15 @@ func (m memories) computeIfPresent(client session.ClientID, change func(r rememb
 	return p.of(client), found
 }
 
+// knows reports whether to remember r is worth no write: where the store is looked into each time, only news are.
+func (t *Tier) knows(client session.ClientID, r remembered) bool {
+	if t.parts.TTL > 0 {
+		return false
+	}
+	old, found := t.tokens.get(client)
+	return found && old.same(r)
+}
+
 // soon is how long it does not matter that something was seen again.
 const soon = time.Second
 

@@ -169,15 +169,6 @@ func (t *Tier) remember(client session.ClientID, r remembered, drops uint64) {
 	})
 }
 
-// knows reports whether to remember r is worth no write: where the store is looked into each time, only news are.
-func (t *Tier) knows(client session.ClientID, r remembered) bool {
-	if t.parts.TTL > 0 {
-		return false
-	}
-	old, found := t.tokens.get(client)
-	return found && old.same(r)
-}
-
 // Commit implements [session.Store]. If the store can't be told, the token is remembered, and told when it can be.
 func (t *Tier) Commit(ctx context.Context, token session.Token, seen uint64) (session.Token, error) {
 	era, drops := t.era.Load(), t.drops.Load()
