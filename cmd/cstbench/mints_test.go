@@ -254,9 +254,12 @@ func TestMintCost(t *testing.T) { //nolint:tparallel // what waits for all runs 
 	}
 }
 
-// hold reports what must hold of every run and does not.
+// hold reports what must hold of every run and does not. How many mints a large one costs is for the report to judge.
 func hold(t *testing.T, r mintRun) {
 	t.Helper()
+	if r.Pattern == "daily" && r.AheadHours == 0 && *mintsForm != "full" && r.overOptimum() > mostMints {
+		t.Errorf("%d mints of daily users are more than %.2f times the optimum, which is %d", r.All.Proxy, mostMints, r.All.Optimum)
+	}
 	t.Logf("%s: %d mints are %.4f of the optimum; %v; %.2f probes a user-day", r.title(), r.All.Proxy, r.overOptimum(), r.Reasons, float64(r.Probes)/float64(r.UserDays))
 	if r.Expired > 0 || r.Over > 0 {
 		t.Errorf("%d expired tokens were handed out, and Portal refused %d requests as too many", r.Expired, r.Over)
