@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -172,20 +173,29 @@ func (b *books) minted(reason session.Reason) {
 // fetch has one caller ask for the client's token until it gets one, which Portal must accept then.
 func (f *fleet) fetch(ctx context.Context, on *replica, client session.ClientID) session.Grant {
 	began := time.Now()
-	for {
+	for attempt := 0; ; attempt++ {
 		grant, err := on.broker.Grant(ctx, session.Ask{Client: client})
 		if err == nil {
 			f.handedOut(began, grant)
 			return grant
 		}
-		if !f.comeAgain(ctx, err) {
+		if !f.comeAgain(ctx, err, patienceOf(client, attempt)) {
 			return session.Grant{}
 		}
 	}
 }
 
-// comeAgain waits as long as a caller is told to, in whole seconds.
-func (f *fleet) comeAgain(ctx context.Context, err error) bool {
+// patienceOf is how long a caller waits at least who was put off: twice as long each time, up to a minute, and none as long as
+// another.
+func patienceOf(client session.ClientID, attempt int) time.Duration {
+	hash := fnv.New64a()
+	_, _ = fmt.Fprint(hash, client, attempt)
+	wait := time.Second << min(attempt, 6)
+	return wait/2 + time.Duration(hash.Sum64()%uint64(wait))
+}
+
+// comeAgain waits as long as a caller is told to, and at least for the patience.
+func (f *fleet) comeAgain(ctx context.Context, err error, patience time.Duration) bool {
 	switch {
 	case errors.Is(err, session.ErrPortalRateLimited), errors.Is(err, session.ErrOverloaded):
 		f.books.deferred.Add(1)
@@ -196,7 +206,7 @@ func (f *fleet) comeAgain(ctx context.Context, err error) bool {
 		return false
 	}
 	select {
-	case <-time.After(max(session.RetryAfter(err), time.Second).Round(time.Second)):
+	case <-time.After(max(session.RetryAfter(err), patience)):
 		return true
 	case <-ctx.Done():
 		return false
