@@ -117,9 +117,9 @@ func TestFetchAllocations(t *testing.T) {
 	}
 	stores := stores(t)
 	for store, most := range map[string]map[string]float64{
-		"alone":  {"grant": 0, "handler": 29},
-		"memory": {"grant": 0, "handler": 29},
-		"redis":  {"grant": 41, "handler": 72},
+		"alone":  {"grant": 0, "handler": 4},
+		"memory": {"grant": 0, "handler": 4},
+		"redis":  {"grant": 34, "handler": 38},
 	} {
 		t.Run(store, func(t *testing.T) {
 			for way, fetch := range fetches(t, wireFor(t, stores[store]...)) {

@@ -15,7 +15,7 @@ var verdicts = map[string]struct {
 	need session.Need
 	want session.Action
 }{
-	"serve":            {age: hour, want: session.Serve},
+	"serve":            {age: 10 * time.Minute, want: session.Serve},
 	"serve-and-extend": {age: 13 * hour, want: session.ServeAndExtend},
 	"refresh":          {age: hour, need: explicit(day - time.Minute), want: session.Refresh},
 	"mint-idle":        {age: 2 * day, want: session.Mint},
