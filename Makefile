@@ -59,7 +59,10 @@ fmt: ## Format the code and group its imports
 	$(TOOL) golangci-lint fmt
 
 bench: redis ## Measure everything on this machine, which should have nothing else to do, and write BENCHMARKS.md
+	.tools/rivals/install
 	go run ./cmd/cstbench load
+	go test -count=1 -timeout 60m ./cmd/cstbench -run '^TestMintCost$$' -mints full -results $(CURDIR)/cmd/cstbench/results
+	go run ./cmd/cstbench scale
 	go run ./cmd/cstbench report
 
 micro: bin/micro.txt ## Benchmark decision, record, memory and a whole fetch, and compare with the committed baseline

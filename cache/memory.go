@@ -83,6 +83,12 @@ func (m *Memory) Load(_ context.Context, client session.ClientID) (session.Token
 	return token, nil
 }
 
+// Remembers implements [session.Remembering].
+func (m *Memory) Remembers(client session.ClientID) bool {
+	_, found := m.tokens.GetIfPresent(client)
+	return found
+}
+
 // Look implements [session.Store].
 func (m *Memory) Look(ctx context.Context, client session.ClientID) (session.Token, error) {
 	return m.Load(ctx, client)

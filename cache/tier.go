@@ -122,6 +122,12 @@ func (t *Tier) Load(ctx context.Context, client session.ClientID) (session.Token
 	return looked.(session.Token), err //nolint:forcetypeassert,errcheck // it is what Look returns
 }
 
+// Remembers implements [session.Remembering].
+func (t *Tier) Remembers(client session.ClientID) bool {
+	r, found := t.tokens.get(client)
+	return found && !r.unsaved && !r.token.IsZero()
+}
+
 // fresh reports whether r may be served without looking into the store.
 func (t *Tier) fresh(r remembered) bool {
 	age := t.parts.Now().Sub(r.seen)

@@ -125,6 +125,12 @@ func (s countedStore) Look(ctx context.Context, client session.ClientID) (sessio
 	return token, err
 }
 
+// Remembers implements [session.Remembering], if the store that is counted does.
+func (s countedStore) Remembers(client session.ClientID) bool {
+	remembering, ok := s.Store.(session.Remembering)
+	return ok && remembering.Remembers(client)
+}
+
 func (s countedStore) count(ctx context.Context, token session.Token, err error) {
 	switch {
 	case callerLeft(ctx, err):

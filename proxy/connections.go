@@ -167,6 +167,25 @@ func (c *Connections) rest(one *connection) {
 	}
 }
 
+// begin is busy for the connection as net/http has it; end must follow.
+func (c *Connections) begin(conn net.Conn) *connection {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	one := c.open[conn]
+	if one != nil {
+		one.requests++
+		c.unwait(one)
+	}
+	return one
+}
+
+// end is rest, of what begin returned.
+func (c *Connections) end(one *connection) {
+	if one != nil {
+		c.rest(one)
+	}
+}
+
 // wait puts the connection last among those without a request.
 func (c *Connections) wait(one *connection) {
 	one.all, one.own = c.idle.PushBack(one), one.peer.idle.PushBack(one)

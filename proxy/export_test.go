@@ -17,3 +17,9 @@ func Statuses() []int {
 	}
 	return statuses
 }
+
+// ParsePlain returns what is read of a request that may be a hit.
+func ParsePlain(text []byte) (client, host, id string, ok bool) {
+	p, ok := parsePlain(text)
+	return string(p.client), string(p.host), string(p.id), ok
+}

@@ -1,12 +1,15 @@
 package proxy
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
+
+	"github.com/cstproxy/cstproxy/proxy/session"
 )
 
 // Of each kind of line so many are logged in a second, and from then on one of so many.
@@ -66,12 +69,40 @@ func (s *Server) say(c echo.Context, l line) {
 	s.parts.Log.LogAttrs(ctx, slog.LevelInfo, "answered", l.attributes(c, skipped)...)
 }
 
+// hitLine is what a line says of a hit.
+type hitLine struct {
+	ended time.Time
+	took  time.Duration
+	id    []byte
+}
+
+// sayHit is say for a hit that net/http did not see.
+func (s *Server) sayHit(ctx context.Context, l hitLine) {
+	if !s.parts.Log.Enabled(ctx, slog.LevelInfo) {
+		return
+	}
+	skipped, ok := s.lines.succeeded.take(l.ended)
+	if !ok {
+		s.parts.Meter.Skipped()
+		return
+	}
+	all := append(request(fetchPlace, http.StatusOK), slog.Float64("latency", l.took.Seconds()), slog.String("request_id", string(l.id)),
+		slog.String("token_source", string(session.SourceCache)))
+	if skipped > 0 {
+		all = append(all, slog.Int64("skipped", skipped))
+	}
+	s.parts.Log.LogAttrs(ctx, slog.LevelInfo, "answered", all...)
+}
+
+// request are the attributes that say what was asked, and how it was answered.
+func request(at place, status int) []slog.Attr {
+	return []slog.Attr{slog.String("method", knownMethod(at.method)), slog.String("route", at.path), slog.Int("code", status)}
+}
+
 // attributes names no client and no token: the audit does.
 func (l line) attributes(c echo.Context, skipped int64) []slog.Attr {
-	all := []slog.Attr{
-		slog.String("method", knownMethod(c.Request().Method)), slog.String("route", l.route), slog.Int("code", c.Response().Status),
-		slog.Float64("latency", l.ended.Sub(l.began).Seconds()), slog.String("request_id", requestID(c)),
-	}
+	all := append(request(place{c.Request().Method, l.route}, c.Response().Status),
+		slog.Float64("latency", l.ended.Sub(l.began).Seconds()), slog.String("request_id", requestID(c)))
 	own := callOf(c)
 	if own.problem != "" {
 		all = append(all, slog.String("problem", own.problem))

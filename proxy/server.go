@@ -164,17 +164,21 @@ func identify(next echo.HandlerFunc) echo.HandlerFunc {
 
 func requestID(c echo.Context) string { return callOf(c).id }
 
-// newRequestID returns 26 letters and digits that no other request has. It is no secret, so the generator is the fast one.
 func newRequestID() string {
-	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567" // of RFC 4648's base 32
 	var id [26]byte
-	high, low := rand.Uint64(), rand.Uint64() //nolint:gosec // not a secret
-	for i := range id {
-		id[i] = letters[low&31]
+	return string(appendRequestID(id[:0]))
+}
+
+// appendRequestID appends 26 letters and digits that no other request has. It is no secret, so the generator is the fast one.
+func appendRequestID(to []byte) []byte {
+	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567" // of RFC 4648's base 32
+	high, low := rand.Uint64(), rand.Uint64()          //nolint:gosec // not a secret
+	for range 26 {
+		to = append(to, letters[low&31])
 		low = low>>5 | high<<59
 		high >>= 5
 	}
-	return string(id[:])
+	return to
 }
 
 // isRequestID accepts what ids look like (UUIDs, ULIDs, trace ids) and nothing that could break a log or a page.

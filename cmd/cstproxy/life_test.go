@@ -12,7 +12,7 @@ import (
 )
 
 // TestTokenLifeAgainstTheSimulator lives through a little more than two windows, at 28,800 times the speed of a real
-// day, with Portal's budgets as they are. An active client costs one mint per window, which is three; an idle one costs
+// day, with as much budget for probes as it takes at that speed. An active client costs one mint per window, which is three; an idle one costs
 // one per fetch, which is eight.
 func TestTokenLifeAgainstTheSimulator(t *testing.T) {
 	t.Parallel()
@@ -23,9 +23,9 @@ func TestTokenLifeAgainstTheSimulator(t *testing.T) {
 
 		mintsOfActive, mintsOfIdle = 3, 8
 	)
-	portal, environ := simulated(t, portaltest.Options{IdleTTL: idleTTL, RefreshWindow: window, RateLimit: 200, AnyClient: true})
+	portal, environ := simulated(t, portaltest.Options{IdleTTL: idleTTL, RefreshWindow: window, RateLimit: 2000, AnyClient: true})
 	c := serve(t, append(environ, "REDIS_URL="+redistest.Start(t).URL(),
-		"CSTPROXY_IDLE_TTL="+idleTTL.String(), "CSTPROXY_REFRESH_WINDOW="+window.String(), "CSTPROXY_SAFETY_MARGIN="+margin.String())...)
+		"CSTPROXY_PROBE_RATE=2000/m", "CSTPROXY_IDLE_TTL="+idleTTL.String(), "CSTPROXY_REFRESH_WINDOW="+window.String(), "CSTPROXY_SAFETY_MARGIN="+margin.String())...)
 	active, idle := clientIDs("active", 10), clientIDs("idle", 10)
 
 	load := load{child: c, portal: portal}

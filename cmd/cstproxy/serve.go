@@ -67,9 +67,9 @@ func (a *application) serve(ctx context.Context) error {
 	servers := &servers{data: a.server(a.data), admin: a.server(a.admin)}
 	servers.data.ConnContext = caller.ConnContext
 	a.health.Dismiss(servers.data)
-	a.bound(servers.data, portData, connections(ctx, a.config.MaxConnections, a.log))
+	open := a.bound(servers.data, portData, connections(ctx, a.config.MaxConnections, a.log))
 	a.bound(servers.admin, portAdmin, adminConnections)
-	strict := a.strictly(servers.data, a.ports.data.secure(data))
+	strict := a.strictly(servers.data, a.answering(servers.data, open, a.ports.data.secure(data)))
 	group, running := errgroup.WithContext(ctx)
 	group.Go(func() error { return until(servers.data.Serve(strict)) })
 	group.Go(func() error { return until(servers.admin.Serve(a.ports.admin.secure(admin))) })
@@ -141,8 +141,20 @@ const (
 func portNames() []string { return []string{portData, portAdmin} }
 
 // bound keeps a server to so many connections.
-func (a *application) bound(server *http.Server, port string, most int) {
-	proxy.NewConnections(most, func() { a.metrics.Dropped(port) }).Guard(server)
+func (a *application) bound(server *http.Server, port string, most int) *proxy.Connections {
+	open := proxy.NewConnections(most, func() { a.metrics.Dropped(port) })
+	open.Guard(server)
+	return open
+}
+
+// answering has hits answered on the connections of the data API, where there is nothing to them but a token.
+func (a *application) answering(server *http.Server, open *proxy.Connections, listener net.Listener) net.Listener {
+	if a.config.CallersFile != "" || a.audit != nil || a.config.CollectorURL != "" || len(a.config.Passthrough) > 0 {
+		return listener
+	}
+	a.hits = proxy.NewHits(proxy.HitParts{Server: a.api, Host: caller.AnonymousHost, Connections: open})
+	a.hits.Guard(server)
+	return a.hits.Listener(listener)
 }
 
 // until makes a server's ordinary end no error.
@@ -159,6 +171,9 @@ func until(err error) error {
 func (a *application) drain(serving context.Context, servers *servers) error {
 	ctx := context.WithoutCancel(serving)
 	a.health.Drain()
+	if a.hits != nil {
+		a.hits.Stop()
+	}
 	a.log.InfoContext(ctx, "draining", "delay", a.config.DrainDelay.String())
 	if serving.Err() != nil {
 		<-time.After(a.config.DrainDelay)

@@ -30,8 +30,11 @@ type application struct {
 	audit   *audit
 	health  *proxy.Health
 	data    http.Handler
-	admin   http.Handler
-	ports   ports
+	// api is what data serves at last, hits what serves without it where it can; nil where nothing does.
+	api   *proxy.Server
+	hits  *proxy.Hits
+	admin http.Handler
+	ports ports
 	// ready, if there is one, is told where the ports are once they are open.
 	ready func(data, admin net.Addr)
 }
@@ -79,7 +82,8 @@ func (a *application) answer(key *portalKey, demo proxy.Demo) {
 		MaxInFlight: a.config.MaxInFlight, Audit: a.auditor(), Trace: traceOf(a.config), Version: build().Version,
 		Passthrough: a.passthrough(key),
 	}
-	a.data = a.spans.Requests(proxy.New(parts))
+	a.api = proxy.New(parts)
+	a.data = a.spans.Requests(a.api)
 	parts.Callers, parts.Passthrough = caller.NewPage(), nil
 	a.admin = proxy.NewAdmin(proxy.AdminParts{
 		Health: a.health, Metrics: a.metrics.Handler(), Lifeline: proxy.NewLifeline(parts), Version: build(), Demo: demo,

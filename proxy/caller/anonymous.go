@@ -56,10 +56,15 @@ func checkDirect(r *http.Request) error {
 // checkHost keeps a name out that somebody else's DNS points at loopback.
 func checkHost(r *http.Request) error {
 	address, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
-	if isLoopback(r.Host) || address != nil && address.Network() == "unix" && isSocketName(r.Host) {
+	if AnonymousHost(r.Host, address) {
 		return nil
 	}
 	return errForeignHost
+}
+
+// AnonymousHost reports whether an anonymous request that came in at that address may have this Host.
+func AnonymousHost(host string, at net.Addr) bool {
+	return isLoopback(host) || at != nil && at.Network() == "unix" && isSocketName(host)
 }
 
 // isLoopback takes localhost and loopback's addresses, with any port or none. Names that end in them are not them.

@@ -107,6 +107,7 @@ type Parts struct {
 // Broker grants tokens. It is safe for concurrent use; [Broker.Close] ends it.
 type Broker struct {
 	parts         Parts
+	remembering   Remembering // nil if the store is none
 	mints         *flights[ClientID, Grant]
 	refreshes     *flights[ClientID, Grant]
 	registrations *flights[Registration, Grant]
@@ -124,8 +125,10 @@ type Broker struct {
 // NewBroker returns a Broker made of parts.
 func NewBroker(parts Parts) *Broker {
 	flying := newRoom(parts.Limits.Flights)
+	remembering, _ := parts.Store.(Remembering)
 	return &Broker{
 		parts:         parts,
+		remembering:   remembering,
 		mints:         newFlights[ClientID, Grant](parts.Log, flying, WorkMint),
 		refreshes:     newFlights[ClientID, Grant](parts.Log, flying, WorkRefresh),
 		registrations: newFlights[Registration, Grant](parts.Log, flying, WorkRegister),
