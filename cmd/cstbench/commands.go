@@ -57,8 +57,8 @@ func (r *rounds) checkSlices(name string, w workload, samples []sample) error {
 		others += r.beyond(s) - float64(got)
 		requests += s.Requests
 	}
-	// What comes in the background does not come evenly, so that a few requests say nothing.
-	const chance, enough = 0.01, 10_000
+	// What comes in the background does not come evenly, and each of several proxies has its own, so that a few requests say nothing.
+	const chance, enough = 0.03, 10_000
 	if requests >= enough && others > float64(requests)*chance {
 		return fmt.Errorf("%w: %.0f others for %d requests, such as %v", errTooMany, others, requests, samples[0].Commands)
 	}

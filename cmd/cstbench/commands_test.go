@@ -38,7 +38,7 @@ func TestRunWithAnotherNumberOfCommandsIsAnError(t *testing.T) {
 		"memory that is not used":             {nameProxy, 16, of(100, 17, 0), true},
 		"a floor that reads":                  {nameEcho, 1, of(100, 1, 0), true},
 		"others as when nobody asks":          {nameProxyRedis, 1, of(20000, 20000, 50), false},
-		"others that come with requests":      {nameProxyRedis, 1, of(20000, 20000, 300), true},
+		"others that come with requests":      {nameProxyRedis, 1, of(20000, 20000, 700), true},
 		"others that come with a few of them": {nameProxyRedis, 1, of(100, 100, 100), false},
 		"a rival, which is not held":          {"nginx", 1, of(100, 7, 7), false},
 	} {
