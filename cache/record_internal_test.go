@@ -293,13 +293,3 @@ func FuzzDecodeRecord(f *testing.F) {
 		}
 	})
 }
-
-func BenchmarkRecordDecode(b *testing.B) {
-	record := string(encodeRecord(sessiontest.NewToken("cm0r6nkek00ej10dwwx8wdjmf", monday)))
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := decodeRecord("cm0r6nkek00ej10dwwx8wdjmf", record); err != nil {
-			b.Fatal(err)
-		}
-	}
-}

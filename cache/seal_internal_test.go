@@ -382,21 +382,6 @@ func TestNameOfAClientSaysNothingOfItAndStaysWhenKeysChange(t *testing.T) {
 	}
 }
 
-func BenchmarkRecordEncode(b *testing.B) {
-	token := sessiontest.NewToken("cm0r6nkek00ej10dwwx8wdjmf", monday)
-	b.ReportAllocs()
-	for b.Loop() {
-		encodeRecord(token)
-	}
-}
-
-func BenchmarkKey(b *testing.B) {
-	b.ReportAllocs()
-	for b.Loop() {
-		fixed.Key("cm0r6nkek00ej10dwwx8wdjmf", "token")
-	}
-}
-
 func TestWhatCanNotBeOpenedIsTold(t *testing.T) {
 	t.Parallel()
 	var told []string

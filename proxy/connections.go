@@ -154,6 +154,11 @@ func (c *Connections) forget(one *connection) {
 func (c *Connections) busy(one *connection) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.occupy(one)
+}
+
+// occupy takes a connection out of those without a request.
+func (c *Connections) occupy(one *connection) {
 	one.requests++
 	c.unwait(one)
 }
@@ -173,8 +178,7 @@ func (c *Connections) begin(conn net.Conn) *connection {
 	defer c.mu.Unlock()
 	one := c.open[conn]
 	if one != nil {
-		one.requests++
-		c.unwait(one)
+		c.occupy(one)
 	}
 	return one
 }

@@ -80,7 +80,7 @@ func handlerOf(c *cli.Command) (echo.HandlerFunc, error) {
 	// As many connections as there are callers at most, so that nobody waits for one; the rest is go-redis's default.
 	client := redis.NewClient(&redis.Options{Addr: c.String("redis"), PoolSize: mostConnections})
 	return func(c echo.Context) error {
-		text, err := client.Get(c.Request().Context(), "document:"+c.Param("client")).Bytes()
+		text, err := client.Get(c.Request().Context(), documentPrefix+c.Param("client")).Bytes()
 		if err != nil {
 			return fmt.Errorf("get the document: %w", err)
 		}

@@ -22,7 +22,7 @@ const (
 	// clientID is whose token everybody answers.
 	clientID = "cm0r6nkek00ej10dwwx8wdjmf"
 	// documentKey holds the document in Redis, for those who GET it.
-	documentKey = "document:" + clientID
+	documentKey = documentPrefix + clientID
 	// tokenPath is where cstproxy answers it.
 	tokenPath = "/v1/clients/" + clientID + "/token"
 )
