@@ -83,10 +83,13 @@ func (m *Memory) Load(_ context.Context, client session.ClientID) (session.Token
 	return token, nil
 }
 
-// Remembers implements [session.Remembering].
-func (m *Memory) Remembers(client session.ClientID) bool {
-	_, found := m.tokens.GetIfPresent(client)
-	return found
+// Recall implements [session.Remembering].
+func (m *Memory) Recall(
+	_ context.Context, client session.ClientID, good func(session.Token, time.Time) bool,
+) (session.Token, time.Time, bool) {
+	token, found := m.tokens.GetIfPresent(client)
+	now := m.parts.Now()
+	return token, now, found && good(token, now)
 }
 
 // Look implements [session.Store].

@@ -60,7 +60,7 @@ func (r *Redis) learn(ctx context.Context, keys []sealKey) error {
 // teach puts the key of names there for whoever has key. Who was faster is right.
 func (r *Redis) teach(ctx context.Context, key sealKey) error {
 	names := r.parts.Seal.names.Load()
-	sealed, err := key.aead.Encrypt(names[:], r.parts.Seal.binding(kindNames, nil))
+	sealed, err := key.aead.Encrypt(names.key[:], r.parts.Seal.binding(kindNames, nil))
 	if err != nil {
 		return err
 	}
@@ -91,8 +91,8 @@ func (s *Seal) adopt(sealed string) bool {
 	if err != nil || len(text) != len(nameKey{}) {
 		return false
 	}
-	names := nameKey(text)
-	if names != *s.names.Swap(&names) {
+	names := newNaming(nameKey(text))
+	if names.key != s.names.Swap(names).key {
 		s.changed()
 	}
 	return true

@@ -35,7 +35,7 @@ func (t *Tier) Settle(ctx context.Context) {
 // missed since it was seen, Portal is asked whether it is still alive.
 func (t *Tier) restore(ctx context.Context, r remembered) session.Token {
 	token, drops := r.token, t.drops.Load()
-	if !t.fresh(r) {
+	if !t.fresh(r, t.parts.Now()) {
 		token = t.inDoubt(token)
 	}
 	kept, err := t.parts.Restore(ctx, token)

@@ -119,25 +119,6 @@ func (m memories) computeIfPresent(client session.ClientID, change func(r rememb
 	return p.of(client), found
 }
 
-// knows reports whether to remember r is worth no write: where the store is looked into each time, only news are.
-func (t *Tier) knows(client session.ClientID, r remembered) bool {
-	if t.parts.TTL > 0 {
-		return false
-	}
-	old, found := t.tokens.get(client)
-	return found && old.same(r)
-}
-
-// soon is how long it does not matter that something was seen again.
-const soon = time.Second
-
-// same reports whether now, which was seen soon after r, says nothing else.
-func (r remembered) same(now remembered) bool {
-	age, token := now.seen.Sub(r.seen), now.token
-	token.Secret = r.token.Secret // which the token's id is made of
-	return token == r.token && now.era == r.era && !r.unsaved && age >= 0 && age < soon
-}
-
 // own returns a copy: the text may be a piece of a request, all of which would be kept with it.
 func own(client session.ClientID) session.ClientID {
 	return session.ClientID(strings.Clone(string(client)))

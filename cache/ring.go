@@ -47,8 +47,8 @@ type sealKey struct {
 	until time.Time
 }
 
-func (k sealKey) mayHaveSealed(sealed string, now time.Time) bool {
-	return strings.HasPrefix(sealed, k.prefix) && (k.until.IsZero() || now.Before(k.until))
+func (k sealKey) mayHaveSealed(sealed string) bool {
+	return strings.HasPrefix(sealed, k.prefix) && (k.until.IsZero() || time.Now().Before(k.until))
 }
 
 // Rotate has the key derived from this Portal API Key seal, unless there is a keyset. What the others' keys sealed opens too,

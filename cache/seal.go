@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
@@ -49,16 +48,13 @@ type Seal struct {
 	ring   atomic.Pointer[ring]
 	// version counts the changes of keys.
 	version atomic.Uint64
-	names   atomic.Pointer[nameKey]
+	names   atomic.Pointer[naming]
 
 	// changing lets one change be made at a time.
 	changing sync.Mutex
 	// derived are the keys from Portal API Keys, keyset those of the keyset, former those that were among them.
 	derived, keyset, former []sealKey
 }
-
-// nameKey is what the names of clients are hashed with.
-type nameKey [sha256.Size]byte
 
 // errNotOpened: no key opens it, or not as what it was taken for. It says no more, since nobody else does.
 var errNotOpened = errors.New("it can't be opened")
@@ -73,7 +69,7 @@ func NewSeal(parts SealParts) (*Seal, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.names.Store(&names)
+	s.names.Store(newNaming(names))
 	if err := s.Rotate(parts.Key, parts.Others...); err != nil {
 		return nil, err
 	}
@@ -94,9 +90,9 @@ func (s *Seal) seal(text []byte, kind string, of ...string) ([]byte, error) {
 
 // open returns what was sealed as this kind of these things. old: the key that did is on its way out.
 func (s *Seal) open(sealed, kind string, of ...string) (text []byte, old bool, err error) {
-	now, binding := time.Now(), s.binding(kind, of)
+	binding := s.binding(kind, of)
 	for _, key := range s.ring.Load().opens {
-		if !key.mayHaveSealed(sealed, now) {
+		if !key.mayHaveSealed(sealed) {
 			continue
 		}
 		if text, err := key.aead.Decrypt([]byte(sealed), binding); err == nil {
@@ -142,12 +138,7 @@ func (s *Seal) tag(client session.ClientID) [8]byte {
 	return [8]byte(hash[16:])
 }
 
-func (s *Seal) hash(kind, text string) (hash [sha256.Size]byte) {
-	mac := hmac.New(sha256.New, s.names.Load()[:])
-	_, _ = mac.Write([]byte(kind + "\x00" + text)) // it never fails
-	mac.Sum(hash[:0])
-	return hash
-}
+func (s *Seal) hash(kind, text string) [sha256.Size]byte { return s.names.Load().hash(kind, text) }
 
 // letter returns the client as a message names it, and address reads that.
 func (s *Seal) letter(client session.ClientID) (string, error) {

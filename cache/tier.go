@@ -109,31 +109,6 @@ func (t *Tier) Drop(client session.ClientID, now session.TokenID) {
 	})
 }
 
-// Load implements [session.Store].
-func (t *Tier) Load(ctx context.Context, client session.ClientID) (session.Token, error) {
-	r, found := t.tokens.get(client)
-	if found && !r.unsaved && t.fresh(r) {
-		t.parts.Meter.MemoryHit()
-		return r.token, nil
-	}
-	t.parts.Meter.MemoryMiss()
-	// Whoever comes first looks for all; its leaving ends nobody else's look, and the store has a time-out of its own.
-	looked, err, _ := t.looks.Do(string(client), func() (any, error) { return t.Look(context.WithoutCancel(ctx), client) })
-	return looked.(session.Token), err //nolint:forcetypeassert,errcheck // it is what Look returns
-}
-
-// Remembers implements [session.Remembering].
-func (t *Tier) Remembers(client session.ClientID) bool {
-	r, found := t.tokens.get(client)
-	return found && !r.unsaved && !r.token.IsZero()
-}
-
-// fresh reports whether r may be served without looking into the store.
-func (t *Tier) fresh(r remembered) bool {
-	age := t.parts.Now().Sub(r.seen)
-	return r.era == t.era.Load() && age >= 0 && age < t.parts.TTL
-}
-
 // Look implements [session.Store]. It fails only if the store does and nothing is remembered.
 func (t *Tier) Look(ctx context.Context, client session.ClientID) (session.Token, error) {
 	seen, era, drops := t.parts.Now(), t.era.Load(), t.drops.Load()
@@ -150,16 +125,15 @@ func (t *Tier) Look(ctx context.Context, client session.ClientID) (session.Token
 	case t.gone(token) && t.parts.Lifetime.Live(r.token, seen):
 		return t.restore(ctx, r), nil
 	}
-	t.remember(client, remembered{token: token, seen: seen, era: era}, drops)
+	if now := (remembered{token: token, seen: seen, era: era}); !found || !t.saysNothingNew(r, now) {
+		t.remember(client, now, drops)
+	}
 	return token, nil
 }
 
 // remember replaces what is remembered unless that was seen later, or something was dropped since drops were counted.
 // Activity that is known stays known.
 func (t *Tier) remember(client session.ClientID, r remembered, drops uint64) {
-	if t.knows(client, r) {
-		return
-	}
 	t.tokens.compute(client, func(old remembered, found bool) (remembered, otter.ComputeOp) {
 		switch {
 		case drops != t.drops.Load():

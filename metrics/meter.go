@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"net/http"
 	"strconv"
 	"time"
 
@@ -41,6 +42,14 @@ func (m *Metrics) Granted(grant session.Grant, left time.Duration) {
 	if grant.Shared != "" {
 		m.collapsed.inc(grant.Shared)
 	}
+}
+
+// Hit counts in one what Began, Handed and Granted do for a GET of the route that was answered with a token from the cache: it
+// took so long, and the token has so much life left.
+func (m *Metrics) Hit(route string, left, took time.Duration) {
+	m.Granted(session.Grant{Source: session.SourceCache}, left)
+	m.Handed(session.SourceCache, took, "")
+	observe(m.requests.child(Answer{route, http.MethodGet, http.StatusOK}), took, "")
 }
 
 // Refused counts a request answered with a problem. A code that [Parts] does not list counts as "internal".

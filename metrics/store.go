@@ -66,8 +66,9 @@ func (m *Metrics) Store(tier string, next session.Store) session.Store {
 		m.kept.redisUp.WithLabelValues() // there is one, whether or not it was heard of yet
 		m.kept.skew.WithLabelValues()
 	}
+	remembering, _ := next.(session.Remembering)
 	return countedStore{
-		Store:  next,
+		Store: next, remembering: remembering,
 		hits:   m.kept.loads.WithLabelValues(tier, hit),
 		misses: m.kept.loads.WithLabelValues(tier, miss),
 		errors: m.kept.loads.WithLabelValues(tier, failed),
@@ -108,6 +109,7 @@ func callerLeft(ctx context.Context, err error) bool {
 // countedStore counts lookups and passes on the rest.
 type countedStore struct {
 	session.Store
+	remembering          session.Remembering // nil if the store is none
 	hits, misses, errors prometheus.Counter
 }
 
@@ -125,10 +127,18 @@ func (s countedStore) Look(ctx context.Context, client session.ClientID) (sessio
 	return token, err
 }
 
-// Remembers implements [session.Remembering], if the store that is counted does.
-func (s countedStore) Remembers(client session.ClientID) bool {
-	remembering, ok := s.Store.(session.Remembering)
-	return ok && remembering.Remembers(client)
+// Recall implements [session.Remembering], if the store that is counted does. Who recalls nothing goes on to Load.
+func (s countedStore) Recall(
+	ctx context.Context, client session.ClientID, good func(session.Token, time.Time) bool,
+) (session.Token, time.Time, bool) {
+	if s.remembering == nil {
+		return session.Token{}, time.Time{}, false
+	}
+	token, at, ok := s.remembering.Recall(ctx, client, good)
+	if ok {
+		s.count(ctx, token, nil)
+	}
+	return token, at, ok
 }
 
 func (s countedStore) count(ctx context.Context, token session.Token, err error) {

@@ -34,11 +34,16 @@ func shedOf(err error) string {
 func (s *Server) admit(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		defer s.inFlight.Add(-1)
-		if n := s.inFlight.Add(1); s.parts.MaxInFlight > 0 && n > int64(s.parts.MaxInFlight) {
+		if s.crowded(s.inFlight.Add(1)) {
 			return session.ErrOverloaded
 		}
 		return next(c)
 	}
+}
+
+// crowded reports whether so many requests at once are too many.
+func (s *Server) crowded(requests int64) bool {
+	return s.parts.MaxInFlight > 0 && requests > int64(s.parts.MaxInFlight)
 }
 
 // shed counts a request that was turned away, and has a line logged of that now and then: one for each would be a load

@@ -26,6 +26,7 @@ func (silent) Began() func(route, method string, status int, trace string) {
 }
 func (silent) Handed(session.Source, time.Duration, string) {}
 func (silent) Granted(session.Grant, time.Duration)         {}
+func (silent) Hit(string, time.Duration, time.Duration)     {}
 func (silent) Refused(string)                               {}
 func (silent) Shed(string)                                  {}
 func (silent) Skipped()                                     {}

@@ -167,6 +167,12 @@ func (m *meter) Granted(grant session.Grant, left time.Duration) {
 	m.granted, m.left = append(m.granted, grant), append(m.left, left)
 }
 
+func (m *meter) Hit(route string, left, took time.Duration) {
+	m.Began()(route, http.MethodGet, http.StatusOK, "")
+	m.Handed(session.SourceCache, took, "")
+	m.Granted(session.Grant{Source: session.SourceCache}, left)
+}
+
 func (m *meter) Refused(code string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -84,7 +84,7 @@ func (p *plain) header(line []byte) bool {
 	value = bytes.TrimSpace(value)
 	switch {
 	case equalFold(name, "host"):
-		ok = p.host == nil
+		ok = p.host == nil && isHost(value)
 		p.host = value
 	case equalFold(name, "x-request-id"):
 		ok = p.id == nil && isRequestID(string(value))
@@ -95,6 +95,12 @@ func (p *plain) header(line []byte) bool {
 		ok = saysNothing(name)
 	}
 	return ok
+}
+
+// isHost reports whether value is a host and perhaps a port, of which net/http allows more.
+func isHost(value []byte) bool {
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:[]"
+	return len(value) > 0 && len(bytes.Trim(value, letters)) == 0
 }
 
 // saysNothing reports whether a header is one that changes no answer.
@@ -116,19 +122,18 @@ func printable(text []byte) bool {
 	return true
 }
 
-// answer appends the answer to a request that is a hit; else it returns nothing.
-func (h *Hits) answer(ctx context.Context, to []byte, p plain) []byte {
+// answer appends the answer to a request that is a hit, and returns when that was made; else it returns nothing.
+func (h *Hits) answer(ctx context.Context, to []byte, p plain) ([]byte, time.Time) {
 	s := h.parts.Server
 	client, err := session.ParseClientID(string(p.client))
 	if err != nil {
-		return nil
+		return nil, time.Time{}
 	}
 	began := time.Now()
-	grant, ok := s.parts.Broker.Hit(ctx, client)
+	grant, ok := h.grant(ctx, client)
 	if !ok {
-		return nil
+		return nil, time.Time{}
 	}
-	ended := s.parts.Meter.Began()
 	document := s.tokenDocument(grant, grant.At)
 	to = append(to, "HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nCache-Status: cstproxy; hit; ttl="...)
 	to = strconv.AppendInt(to, document.ExpiresIn, 10)
@@ -139,14 +144,22 @@ func (h *Hits) answer(ctx context.Context, to []byte, p plain) []byte {
 	}
 	id := to[idAt:]
 	to = append(append(to, "\r\nDate: "...), h.now(began)...)
-	to = append(to, "\r\nContent-Length: "...)
-	s.parts.Meter.Granted(grant, s.parts.Lifetime.ExpiresAt(grant.Token).Sub(grant.At))
-	to = appendBody(to, document)
-	ended(fetchPlace.path, fetchPlace.method, http.StatusOK, "")
-	now := time.Now()
-	s.parts.Meter.Handed(grant.Source, now.Sub(began), "")
-	s.sayHit(ctx, hitLine{now, now.Sub(began), id})
-	return to
+	to = appendBody(append(to, "\r\nContent-Length: "...), document)
+	took := time.Since(began)
+	s.parts.Meter.Hit(fetchPlace.path, document.ExpiresAt.Sub(grant.At), took)
+	ended := began.Add(took)
+	s.sayHit(ctx, hitLine{ended, took, id})
+	return to, ended
+}
+
+// grant counts as one of the requests that the Server works at, which turns away what is too much.
+func (h *Hits) grant(ctx context.Context, client session.ClientID) (session.Grant, bool) {
+	s := h.parts.Server
+	defer s.inFlight.Add(-1)
+	if s.crowded(s.inFlight.Add(1)) {
+		return session.Grant{}, false
+	}
+	return s.parts.Broker.Hit(ctx, client)
 }
 
 // fetchPlace is where a fetch comes in.

@@ -1,13 +1,13 @@
 package proxy
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"net"
 	"net/http"
 	"os"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -16,11 +16,13 @@ type hitConn struct {
 	net.Conn
 
 	hits *Hits
+	// raw is the same connection, as the system has it.
+	raw syscall.RawConn
 	// resting: net/http waits for a request, has none in part, and owes no answer.
 	resting atomic.Bool
-	// whole: all that net/http was handed since it last rested is one request without a body. If it ever was more, nobody
-	// here can tell where the next begins, and net/http has the connection for good.
-	whole bool
+	// handed is what net/http was handed, served how many requests it answered.
+	handed emptyLines
+	served int
 	// answered is when the last hit was, writable until when an answer may be written.
 	answered, writable time.Time
 	// host is one that may ask.
@@ -31,18 +33,14 @@ type hitConn struct {
 // Read implements [net.Conn].
 func (c *hitConn) Read(p []byte) (int, error) {
 	for c.resting.Load() {
-		n, err := c.Conn.Read(p)
-		switch {
-		case n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && c.mayRest():
-		case err != nil || !c.hit(p[:n]):
+		n, err := c.await(p)
+		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) || !c.mayRest() {
 			c.handOver(p[:n])
 			return n, err
 		}
 	}
 	n, err := c.Conn.Read(p)
-	if n > 0 {
-		c.whole = false
-	}
+	c.handed.add(p[:n])
 	return n, err
 }
 
@@ -58,15 +56,20 @@ func (c *hitConn) mayRest() bool {
 // handOver leaves what was read to net/http, which has as much time for the rest as for any request.
 func (c *hitConn) handOver(text []byte) {
 	c.resting.Store(false)
-	c.whole = bytes.Index(text, []byte("\r\n\r\n")) == len(text)-len("\r\n\r\n")
+	c.handed.add(text)
 	if !c.answered.IsZero() {
 		_ = c.SetReadDeadline(time.Now().Add(c.hits.limits.header))
 	}
 }
 
-// changed takes a change that net/http tells of.
+// changed takes a change that net/http tells of. It does so once for each request that it answered, and then rests if it has
+// all of that, and no more. The first goes to it in any case: it leaves a connection of none alone that it is to close.
 func (c *hitConn) changed(state http.ConnState) {
-	if state == http.StateIdle && c.whole {
+	if state != http.StateIdle {
+		return
+	}
+	c.served++
+	if c.handed.ends(c.served) {
 		c.resting.Store(true)
 	}
 }
@@ -83,11 +86,11 @@ func (c *hitConn) hit(text []byte) bool {
 	}
 	one := c.hits.parts.Connections.begin(c)
 	defer c.hits.parts.Connections.end(one)
-	c.out = c.hits.answer(context.Background(), c.out[:0], p) //nolint:forbidigo // net/http has made no context yet
+	var now time.Time
+	c.out, now = c.hits.answer(context.Background(), c.out[:0], p) //nolint:forbidigo // net/http has made no context yet
 	if len(c.out) == 0 {
 		return false
 	}
-	now := time.Now()
 	if c.writable.Sub(now) < c.hits.limits.write/2 {
 		c.writable = now.Add(c.hits.limits.write)
 		_ = c.Conn.SetWriteDeadline(c.writable)

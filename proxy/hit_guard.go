@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"crypto/tls"
 	"net"
 	"net/http"
 	"time"
@@ -21,7 +20,7 @@ func (h *Hits) Guard(server *http.Server) {
 	}
 }
 
-// Listener returns inner with hits answered on its connections, but for those of TLS.
+// Listener returns inner with hits answered on its connections, but for those that are not the system's own, as of TLS.
 func (h *Hits) Listener(inner net.Listener) net.Listener { return hitListener{inner, h} }
 
 type hitListener struct {
@@ -31,11 +30,10 @@ type hitListener struct {
 
 func (l hitListener) Accept() (net.Conn, error) {
 	conn, err := l.Listener.Accept()
-	if _, secure := conn.(*tls.Conn); err != nil || secure {
+	own := &hitConn{Conn: conn, hits: l.hits}
+	if err != nil || !own.open() {
 		return conn, err
 	}
-	own := &hitConn{Conn: conn, hits: l.hits}
-	own.resting.Store(true)
 	return own, nil
 }
 

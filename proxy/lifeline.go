@@ -35,6 +35,7 @@ func (uncounted) Began() func(route, method string, status int, trace string) {
 }
 func (uncounted) Handed(session.Source, time.Duration, string) {}
 func (uncounted) Granted(session.Grant, time.Duration)         {}
+func (uncounted) Hit(string, time.Duration, time.Duration)     {}
 func (uncounted) Refused(string)                               {}
 func (uncounted) Shed(string)                                  {}
 func (uncounted) Skipped()                                     {}

@@ -75,6 +75,7 @@ func (*nothing) Began() func(string, string, int, string) {
 }
 func (*nothing) Handed(session.Source, time.Duration, string) {}
 func (*nothing) Granted(session.Grant, time.Duration)         {}
+func (*nothing) Hit(string, time.Duration, time.Duration)     {}
 func (*nothing) Refused(string)                               {}
 func (*nothing) Shed(string)                                  {}
 func (n *nothing) Skipped()                                   { n.skipped++ }

@@ -34,6 +34,9 @@ type Meter interface {
 	Handed(source session.Source, took time.Duration, trace string)
 	// Granted counts a token handed out with that much of its life left.
 	Granted(grant session.Grant, left time.Duration)
+	// Hit counts in one what Began, Handed and Granted do for a GET of the route that was answered with a token from the cache,
+	// in so little time that it never was in flight.
+	Hit(route string, left, took time.Duration)
 	// Refused counts an error answer by its code.
 	Refused(code string)
 	// Shed counts a request turned away for want of room, by what it was for: one of [Sheds].

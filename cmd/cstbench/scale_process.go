@@ -63,6 +63,7 @@ func (unmetered) Began() func(route, method string, status int, trace string) {
 }
 func (unmetered) Handed(session.Source, time.Duration, string) {}
 func (unmetered) Granted(session.Grant, time.Duration)         {}
+func (unmetered) Hit(string, time.Duration, time.Duration)     {}
 func (unmetered) Refused(string)                               {}
 func (unmetered) Shed(string)                                  {}
 func (unmetered) Skipped()                                     {}

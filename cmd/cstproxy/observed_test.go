@@ -45,6 +45,7 @@ func (blind) Began() func(route, method string, status int, trace string) {
 }
 func (blind) Handed(session.Source, time.Duration, string) {}
 func (blind) Granted(session.Grant, time.Duration)         {}
+func (blind) Hit(string, time.Duration, time.Duration)     {}
 func (blind) Refused(string)                               {}
 func (blind) Shed(string)                                  {}
 func (blind) Skipped()                                     {}

@@ -108,6 +108,7 @@ type Parts struct {
 type Broker struct {
 	parts         Parts
 	remembering   Remembering // nil if the store is none
+	served        func(Token, time.Time) bool
 	mints         *flights[ClientID, Grant]
 	refreshes     *flights[ClientID, Grant]
 	registrations *flights[Registration, Grant]
@@ -129,6 +130,7 @@ func NewBroker(parts Parts) *Broker {
 	return &Broker{
 		parts:         parts,
 		remembering:   remembering,
+		served:        parts.Lifetime.servesAsIs,
 		mints:         newFlights[ClientID, Grant](parts.Log, flying, WorkMint),
 		refreshes:     newFlights[ClientID, Grant](parts.Log, flying, WorkRefresh),
 		registrations: newFlights[Registration, Grant](parts.Log, flying, WorkRegister),

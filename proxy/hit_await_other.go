@@ -1,0 +1,8 @@
+//go:build !unix
+
+package proxy
+
+// open reports whether hits can be read from the connection: on this system, from none.
+func (*hitConn) open() bool { return false }
+
+func (c *hitConn) await(p []byte) (int, error) { return c.Conn.Read(p) }
