@@ -84,7 +84,7 @@ func redisLink(tb testing.TB, parts linkParts) link {
 
 // sampled is small enough for what Redis and HTTP take.
 func sampled(replicas int) course {
-	clients := 40
+	clients := 20
 	if *mintsForm == "full" {
 		clients = 1000
 	}

@@ -209,12 +209,11 @@ func (b *books) renewal() *renewal {
 func courses() []course {
 	if *mintsForm != "full" {
 		return []course{
-			{pattern: "daily", habit: daily{}, clients: 300, days: 9, replicas: 1, store: "memory"},
-			{pattern: "daily", habit: daily{}, clients: 300, days: 9, replicas: 3, store: "memory"},
-			{pattern: "weekly", habit: weekly{}, clients: 300, days: 9, replicas: 3, store: "memory"},
-			{pattern: "bursty", habit: bursty{}, clients: 300, days: 9, replicas: 3, store: "memory"},
-			{pattern: "launch", habit: launch{}, clients: 300, days: 9, replicas: 3, store: "memory"},
-			{pattern: "launch", habit: launch{}, clients: 300, days: 9, replicas: 3, ahead: mintAhead, store: "memory"},
+			{pattern: "daily", habit: daily{}, clients: 100, days: 9, replicas: 3, store: "memory"},
+			{pattern: "weekly", habit: weekly{}, clients: 100, days: 9, replicas: 3, store: "memory"},
+			{pattern: "bursty", habit: bursty{}, clients: 100, days: 9, replicas: 3, store: "memory"},
+			{pattern: "launch", habit: launch{}, clients: 100, days: 9, replicas: 3, store: "memory"},
+			{pattern: "launch", habit: launch{}, clients: 100, days: 9, replicas: 3, ahead: mintAhead, store: "memory"},
 		}
 	}
 	return []course{

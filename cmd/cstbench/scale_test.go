@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -14,12 +13,9 @@ import (
 
 // TestScaleInItsShortestFormCountsRight measures everything, too short for its times to say anything.
 func TestScaleInItsShortestFormCountsRight(t *testing.T) {
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		t.Fatalf("this test needs redis-server on PATH: %v", err)
-	}
-	t.Chdir("../..") // where make builds
+	proxy := builtProxy(t)
 	folder, out, size := t.TempDir(), new(bytes.Buffer), quickScale()
-	if err := root(out).Run(t.Context(), []string{"cstbench", "--results", folder, areaScale, "--quick"}); err != nil {
+	if err := root(out).Run(t.Context(), []string{"cstbench", "--results", folder, areaScale, "--quick", "--cstproxy", proxy}); err != nil {
 		t.Fatalf("%v\n%s", err, out) // a count that is wrong, too
 	}
 	var figures scaleFigures

@@ -3,27 +3,14 @@ package main
 import (
 	"bytes"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 )
 
-// TestMain lets this program be the servers that it starts.
-func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == serveName {
-		main()
-		return
-	}
-	os.Exit(m.Run())
-}
-
 // A few slices of everything that is of our own: what must be counted is, whatever the machine does meanwhile.
 func TestLoadCountsWhatItAsksAndReportsIt(t *testing.T) {
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		t.Fatalf("this test needs redis-server on PATH: %v", err)
-	}
-	t.Chdir("../..") // where make builds
+	proxy := builtProxy(t)
 	folder, out := t.TempDir(), new(bytes.Buffer)
 	run := func(args ...string) {
 		t.Helper()
@@ -31,7 +18,7 @@ func TestLoadCountsWhatItAsksAndReportsIt(t *testing.T) {
 			t.Fatalf("%v\n%s", err, out)
 		}
 	}
-	run("load", "--quick", "--connections", "1,16", "--only", "echo,echo-again,goredis-unix,cstproxy,cstproxy-redis,cstproxy-redis-unix")
+	run("load", "--quick", "--cstproxy", proxy, "--connections", "1,16", "--only", "echo,echo-again,goredis-unix,cstproxy,cstproxy-redis,cstproxy-redis-unix")
 	var figures loadFigures
 	if err := load(folder, areaLoad, &figures); err != nil {
 		t.Fatal(err)

@@ -2,18 +2,52 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"os"
 	"os/exec"
+	"sync"
 	"testing"
 )
 
-// newTestWorld returns a world that ends with the test.
-func newTestWorld(t *testing.T) *world {
+// TestMain lets this program be the servers that it starts.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == serveName {
+		main()
+		return
+	}
+	folder, err := os.MkdirTemp("", "cstbench")
+	if err != nil {
+		panic(err)
+	}
+	builtWorld.Dir = folder
+	code := m.Run()
+	_ = os.RemoveAll(folder)
+	os.Exit(code)
+}
+
+// builtWorld has a cstproxy for all tests: to build one takes longer than most of them.
+var (
+	builtWorld world
+	build      = sync.OnceValue(func() error { return builtWorld.build(context.Background()) })
+)
+
+// builtProxy returns its path, and has the test be where make builds.
+func builtProxy(t *testing.T) string {
 	t.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		t.Fatalf("these tests need redis-server on PATH: %v", err)
 	}
-	t.Chdir("../..") // where make builds
-	w, err := newWorld(t.Context(), "")
+	t.Chdir("../..")
+	if err := build(); err != nil {
+		t.Fatal(err)
+	}
+	return builtWorld.Proxy
+}
+
+// newTestWorld returns a world that ends with the test.
+func newTestWorld(t *testing.T) *world {
+	t.Helper()
+	w, err := newWorld(t.Context(), builtProxy(t))
 	if err != nil {
 		t.Fatal(err)
 	}

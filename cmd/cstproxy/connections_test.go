@@ -94,7 +94,7 @@ func TestSlowConnectionsDoNotHoldThePort(t *testing.T) {
 
 			good := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
 			served, slowest := 0, time.Duration(0)
-			const asked = 60
+			const asked = 30
 			for range asked {
 				began := time.Now()
 				answer, err := getWithin(&good, c.data+"/v1/clients/alice/token", tt.tries)
