@@ -84,10 +84,14 @@ func (b *Budget) Wait(ctx context.Context, class session.Class, patience time.Du
 	}
 }
 
-// Spare implements [session.Budget]: a quarter of a window's requests stays for those who wait. It never takes the only one.
+// Spare implements [session.Budget]: of a window's requests a quarter stays for those who wait for a mint, and a tenth for those
+// who wait for a probe, since few do. It never takes the only one.
 func (b *Budget) Spare(ctx context.Context, class session.Class) error {
 	all := b.parts.Limits[class].Requests
 	spare := all * 3 / 4
+	if class == session.ClassProbe {
+		spare = all * 9 / 10
+	}
 	if spare == 0 && all > 0 {
 		return offer{wait: b.alone[class].window()}.refused()
 	}

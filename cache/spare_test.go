@@ -2,6 +2,7 @@ package cache_test
 
 import (
 	"errors"
+	"log/slog"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -133,4 +134,23 @@ func TestWithoutRedisAReplicaSparesOfItsShare(t *testing.T) {
 		wantTurn(t, budget, impatient)
 	}
 	wantRefused(t, budget)
+}
+
+// Of the turns to probe a tenth is left.
+func TestSpareTurnsToProbeLeaveATenth(t *testing.T) {
+	t.Parallel()
+	for requests, want := range map[int]int{1: 0, 2: 1, 10: 9, 40: 36} {
+		budget := cache.NewBudget(cache.BudgetParts{
+			Limits: map[session.Class]cache.Limit{session.ClassProbe: {Requests: requests, Per: time.Minute}}, Log: slog.New(slog.DiscardHandler),
+		})
+		spare := 0
+		for range requests {
+			if budget.Spare(t.Context(), session.ClassProbe) == nil {
+				spare++
+			}
+		}
+		if spare != want {
+			t.Errorf("%d of %d turns were spare, want %d", spare, requests, want)
+		}
+	}
 }

@@ -228,7 +228,7 @@ func courses() []course {
 }
 
 // mintAhead is what a launch of 20,000 needs: see BENCHMARKS.md.
-var mintAhead = 48 * time.Hour
+var mintAhead = 24 * time.Hour
 
 func TestMintCost(t *testing.T) { //nolint:tparallel // what waits for all runs is no run
 	t.Parallel()

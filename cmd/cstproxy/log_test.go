@@ -48,7 +48,7 @@ func TestFirstLineSaysWhatRunsHere(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
 	c := serve(t, "PORTAL_API_URL=https://portal.example:8443/base", "PORTAL_MPC_URL=https://mpc.example", "PORTAL_API_KEY=portal-api-key",
-		"REDIS_URL="+redis.URL(), "CSTPROXY_REFRESH=observe", "CSTPROXY_MINT_RATE=0",
+		"REDIS_URL="+redis.URL(), "CSTPROXY_REFRESH=observe", "CSTPROXY_MINT_RATE=0", "CSTPROXY_MINT_AHEAD=6h",
 		"OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318/base", "CSTPROXY_PASSTHROUGH=enclave, client")
 	var got map[string]string
 	for line := range strings.Lines(c.written.String()) {
@@ -62,7 +62,7 @@ func TestFirstLineSaysWhatRunsHere(t *testing.T) {
 		"level": "INFO", "msg": "serving", "time": got["time"], "version": build().Version,
 		"listen": strings.TrimPrefix(c.data, "http://"), "admin_listen": strings.TrimPrefix(c.admin, "http://"),
 		"portal": "portal.example:8443", "store": "redis server", "callers": "anybody on this machine", "refresh": "observe",
-		"mint_rate": "0", "probe_rate": "200/m", "traces": "127.0.0.1:4318", "passthrough": "enclave,client",
+		"mint_rate": "0", "probe_rate": "200/m", "mint_ahead": "6h0m0s", "traces": "127.0.0.1:4318", "passthrough": "enclave,client",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("the first line (-want +got):\n%s", diff)

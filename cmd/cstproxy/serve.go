@@ -89,7 +89,7 @@ func (a *application) serve(ctx context.Context) error {
 func (a *application) announce(ctx context.Context, data, admin net.Addr) {
 	a.log.InfoContext(ctx, "serving", "version", build().Version, "listen", data.String(), "admin_listen", admin.String(),
 		"portal", hostOf(a.config.PortalAPIURL), "store", a.store.kind, "callers", a.whoMayAsk(), "refresh", string(a.config.Refresh),
-		"mint_rate", a.config.MintRate.String(), "probe_rate", a.config.ProbeRate.String(), "traces", a.traces(),
+		"mint_rate", a.config.MintRate.String(), "probe_rate", a.config.ProbeRate.String(), "mint_ahead", a.config.MintAhead.String(), "traces", a.traces(),
 		"passthrough", cmp.Or(a.config.Passthrough.String(), "off"))
 }
 

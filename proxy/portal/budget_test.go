@@ -559,7 +559,7 @@ func TestMintAheadLeavesAQuarterOfTheBudget(t *testing.T) {
 }
 
 // Nor does a probe that nobody waits for; one that a caller waits for gets the last turn.
-func TestUnhurriedProbeLeavesAQuarterOfTheBudget(t *testing.T) {
+func TestUnhurriedProbeLeavesATurnToThoseWhoWait(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		next := &scripted{}

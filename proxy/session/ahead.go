@@ -78,29 +78,29 @@ func (a *ahead) fall(client ClientID, now time.Time, err error) {
 	a.failed[client] = now.Add(failedAgain)
 }
 
-// mintBehind has the client's next token minted in the background, and reports whether that is under way. It is the flight
+// mintBehind has the token after this one minted in the background, and reports whether that is under way. It is the flight
 // that who needs another token joins.
-func (b *Broker) mintBehind(ctx context.Context, client ClientID) bool {
-	if b.flying.busy() || b.ahead.holds(client, time.Now()) {
+func (b *Broker) mintBehind(ctx context.Context, token Token) bool {
+	if b.flying.busy() || b.ahead.holds(token.Client, time.Now()) {
 		return false
 	}
-	b.mints.join(ctx, client, func(ctx context.Context) (Grant, error) { return b.flyAhead(ctx, client), nil })
+	b.mints.join(ctx, token.Client, func(ctx context.Context) (Grant, error) { return b.flyAhead(ctx, token), nil })
 	return true
 }
 
 // flyAhead is the work of a flight that nobody waits for. That it fails is no failure of who joined: they look again.
-func (b *Broker) flyAhead(ctx context.Context, client ClientID) Grant {
+func (b *Broker) flyAhead(ctx context.Context, token Token) Grant {
 	select {
 	case b.ahead.places <- struct{}{}:
 		defer func() { <-b.ahead.places }()
 	default:
 		return Grant{}
 	}
-	grant, err := b.flyToMint(ctx, Ask{Client: client, ahead: true})
+	grant, err := b.flyToMint(ctx, Ask{Client: token.Client, ahead: true})
 	if err != nil {
-		b.ahead.fall(client, time.Now(), err)
-		b.parts.Log.DebugContext(ctx, "token not minted ahead", "client", client, "error", err)
-		b.extendBehind(ctx, client) // if it is due, which it may be too
+		b.ahead.fall(token.Client, time.Now(), err)
+		b.parts.Log.DebugContext(ctx, "token not minted ahead", "client", token.Client, "error", err)
+		b.extendBehind(ctx, token) // if it is due, which it may be too
 	}
 	return grant
 }

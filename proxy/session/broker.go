@@ -115,12 +115,11 @@ type Broker struct {
 	// flying has a place for each flight, waiting one for each caller who waits for any.
 	flying, waiting *room
 	calm            calm
-	// putOff are refreshes that wait for turns to be spare.
-	putOff   calm
-	ahead    ahead
-	adrift   adrift
-	uses     *uses
-	quarrels quarrels
+	backlog         *backlog
+	ahead           ahead
+	adrift          adrift
+	uses            *uses
+	quarrels        quarrels
 }
 
 // NewBroker returns a Broker made of parts.
@@ -136,6 +135,7 @@ func NewBroker(parts Parts) *Broker {
 		registrations: newFlights[Registration, Grant](parts.Log, flying, WorkRegister),
 		flying:        flying,
 		waiting:       newRoom(parts.Limits.Waiting),
+		backlog:       newBacklog(),
 		ahead:         ahead{places: make(chan struct{}, mostAhead)},
 		uses:          newUses(parts.Limits.Flights),
 	}
@@ -145,12 +145,14 @@ func NewBroker(parts Parts) *Broker {
 // Who waits for a canceled flight gets [ErrShuttingDown].
 func (b *Broker) Close(ctx context.Context) {
 	// All of them first: one that is under way may board another.
+	b.backlog.refuse()
 	b.registrations.refuse()
 	b.refreshes.refuse()
 	b.mints.refuse()
 	b.mints.close(ctx)
 	b.refreshes.close(ctx)
 	b.registrations.close(ctx)
+	b.backlog.worker.Wait()
 	b.uses.close()
 }
 
@@ -186,11 +188,11 @@ func (b *Broker) Grant(ctx context.Context, ask Ask) (Grant, error) {
 	}
 	now := b.now()
 	decision := b.parts.Lifetime.Decide(token, now, ask.Need)
-	another := decision.Reason == Ahead && b.mintBehind(ctx, ask.Client)
+	another := decision.Reason == Ahead && b.mintBehind(ctx, token)
 	switch decision.Action {
 	case ServeAndExtend:
 		if !another {
-			b.extendBehind(ctx, ask.Client)
+			b.extendBehind(ctx, token)
 		}
 		fallthrough
 	case Serve:

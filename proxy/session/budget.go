@@ -36,7 +36,7 @@ type Budget interface {
 	// Wait returns when a request of the class may leave, first come first served, or at once [ErrPortalRateLimited]
 	// with the wait if that would be longer than patience.
 	Wait(ctx context.Context, class Class, patience time.Duration) error
-	// Spare takes a turn that is free at once if a good part of all turns stays for those who wait for one, else it returns
+	// Spare takes a turn that is free at once if a part of all turns stays for those who wait for one, else it returns
 	// what Wait does.
 	Spare(ctx context.Context, class Class) error
 	// Pause stops requests of the class for wait, since Portal said so; for longer each time if wait is 0.

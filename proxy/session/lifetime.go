@@ -171,14 +171,22 @@ func (l Lifetime) extend(t Token, now time.Time, need Need) Action {
 // request loses tokens of users who came every day: to ask in the second half alone took twice the mints.
 const visits = 48
 
-// pressing is the part after which it does not wait for a turn to be spare.
-const pressing = 8
+const (
+	// pressing is the part after which it does not wait for a turn to be spare: less than half of the time is left then, in
+	// which the next fetch may come too late.
+	pressing = 2
+	// late is the part for which it waits at the most.
+	late = 24
+)
 
-// mayWait reports whether a refresh of t in the background may be left to a time when turns are spare: the next fetch asks
-// again.
+// mayWait reports whether a refresh of t in the background may be left to a time when turns are spare.
 func (l Lifetime) mayWait(t Token, now time.Time) bool {
 	return now.Sub(t.ActiveAt) < l.IdleTTL/pressing
 }
+
+// mayBeLate is how long after a fetch its refresh may come that waited for a turn. Nothing refreshes a token that nobody asks
+// for: one that was asked for no later than that counts as asked for.
+func (l Lifetime) mayBeLate() time.Duration { return l.IdleTTL / late }
 
 // assume takes the fetch for activity, which is worth a write once in a while, or if the need asks for it.
 func (l Lifetime) assume(t Token, now time.Time, need Need) Action {

@@ -17,8 +17,7 @@ func (b *Broker) refresh(ctx context.Context, token Token) (Grant, error) {
 		b.parts.Log.InfoContext(ctx, "token rejected", "client", token.Client, "token_id", token.ID)
 		return b.replace(ctx, token)
 	case errors.Is(err, ErrNoneSpare):
-		b.putOff.rest(token.Client, time.Now().Add(anotherTime))
-		return Grant{}, nil
+		return Grant{}, err
 	case err != nil:
 		b.calm.fall(token.Client, time.Now(), err)
 		return Grant{}, err
@@ -67,9 +66,23 @@ func (b *Broker) moved(ctx context.Context, token Token, at time.Time, source So
 	return Grant{Token: move.Of(token), Source: source, At: at}, nil
 }
 
-// flyBehind is the work of a flight that nobody waits for. It never mints for want of a token: who had it may have
-// logged out.
-func (b *Broker) flyBehind(ctx context.Context, client ClientID) (Grant, error) {
+// flyBehind is the work of a flight that nobody waits for; noneSpare is called where it is left undone for want of a turn.
+func (b *Broker) flyBehind(ctx context.Context, client ClientID, noneSpare func()) (Grant, error) {
+	grant, err := b.refreshBehind(ctx, client)
+	switch {
+	case errors.Is(err, ErrNoneSpare):
+		noneSpare()
+		return Grant{}, nil // whoever joined looks again
+	case err != nil:
+		// Logged here, since most often nobody waits for it.
+		b.parts.Log.WarnContext(ctx, "token not refreshed", "client", client, "error", err)
+	}
+	return grant, err
+}
+
+// refreshBehind refreshes the client's token if that is due. It never mints for want of a token: who had it may have logged
+// out.
+func (b *Broker) refreshBehind(ctx context.Context, client ClientID) (Grant, error) {
 	token, err := b.look(ctx, client)
 	if err != nil {
 		return Grant{}, err
@@ -87,21 +100,17 @@ func (b *Broker) flyBehind(ctx context.Context, client ClientID) (Grant, error) 
 	return Grant{}, nil // whoever joined looks again
 }
 
-// anotherTime is when a refresh is thought of again for which no turn was spare.
-const anotherTime = time.Minute
-
-// extendBehind refreshes a client's token in the background, unless that is under way or just failed, or others wait for
-// what is under way already.
-func (b *Broker) extendBehind(ctx context.Context, client ClientID) {
-	if now := time.Now(); b.flying.busy() || b.calm.holds(client, now) || b.putOff.holds(client, now) {
+// extendBehind refreshes a token in the background, unless that is under way or just failed, or others wait for what is under
+// way already. Where no turn is spare it waits for one, behind those who do.
+func (b *Broker) extendBehind(ctx context.Context, token Token) {
+	client, now := token.Client, time.Now()
+	switch {
+	case b.flying.busy(), b.calm.holds(client, now):
+		return
+	case b.parts.Lifetime.mayWait(token, b.now()) && b.backlog.follow(client, now):
 		return
 	}
 	b.refreshes.join(ctx, client, func(ctx context.Context) (Grant, error) {
-		grant, err := b.flyBehind(ctx, client)
-		if err != nil {
-			// Logged here, since most often nobody waits for it.
-			b.parts.Log.WarnContext(ctx, "token not refreshed", "client", client, "error", err)
-		}
-		return grant, err
+		return b.flyBehind(ctx, client, func() { b.putOff(client) })
 	})
 }

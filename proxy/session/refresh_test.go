@@ -30,8 +30,8 @@ func TestARefreshInTheBackgroundLeavesTurnsToOthersUntilItPresses(t *testing.T) 
 	}{
 		"not due":                               {age: 30*time.Minute - time.Millisecond},
 		"due":                                   {age: 30 * time.Minute, unhurried: 1},
-		"a moment before it presses":            {age: 3*hour - time.Millisecond, unhurried: 1},
-		"pressing":                              {age: 3 * hour, hurried: 1},
+		"a moment before it presses":            {age: 12*hour - time.Millisecond, unhurried: 1},
+		"pressing":                              {age: 12 * hour, hurried: 1},
 		"due, and a caller needs it to be long": {age: 30 * time.Minute, need: explicit(day), hurried: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -50,22 +50,4 @@ func TestARefreshInTheBackgroundLeavesTurnsToOthersUntilItPresses(t *testing.T) 
 			})
 		})
 	}
-}
-
-func TestARefreshThatNoTurnWasSpareForIsThoughtOfAgainAMinuteLater(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		budget := &sparing{}
-		w := newWorld(t, onProbe(budget.turn))
-		token := w.aged(hour)
-		for range 120 {
-			w.fetch(session.Need{}).want(t, session.SourceCache, token.ID, 0)
-			time.Sleep(time.Second)
-		}
-		w.settled()
-		if budget.unhurried != 2 || budget.hurried != 0 {
-			t.Errorf("%+v within two minutes, want two that are unhurried", *budget)
-		}
-		w.fetch(explicit(day)).want(t, session.SourceRefresh, token.ID, 0)
-	})
 }
