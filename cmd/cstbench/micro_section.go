@@ -72,7 +72,10 @@ const (
 // renderedMicro makes the section of the baseline that is beside the folder of results.
 func renderedMicro(folder string) (section, error) {
 	text, err := os.ReadFile(filepath.Join(filepath.Dir(filepath.Clean(folder)), baselineFile))
-	if err != nil {
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return unmeasured(microSection(microFigures{})), nil
+	case err != nil:
 		return section{}, fmt.Errorf("read the baseline: %w", err)
 	}
 	figures, err := parseMicro(string(text))
@@ -121,10 +124,10 @@ func microWants(f microFigures) []want {
 }
 
 func allocations(what string, runs []float64, most float64) want {
-	w := want{What: what, Wanted: fmt.Sprintf("≤ %.0f", most), Seen: "not measured"}
-	if len(runs) > 0 {
-		seen := slices.Max(runs)
-		w.Seen, w.Holds = fmt.Sprintf("%.0f", seen), seen <= most
+	wanted := fmt.Sprintf("≤ %.0f", most)
+	if len(runs) == 0 {
+		return missing(what, wanted)
 	}
-	return w
+	seen := slices.Max(runs)
+	return want{What: what, Wanted: wanted, Seen: fmt.Sprintf("%.0f", seen), Holds: seen <= most}
 }

@@ -30,15 +30,23 @@ func areas() []area {
 	}
 }
 
-// rendered returns what reads figures of type T, and has them make a section.
+// rendered returns what reads figures of type T, and has them make a section. Without figures it is what no figures make.
 func rendered[T any](name string, render func(T) section) func(folder string) (section, error) {
 	return func(folder string) (section, error) {
 		var figures T
-		if err := load(folder, name, &figures); err != nil {
+		switch err := load(folder, name, &figures); {
+		case errors.Is(err, os.ErrNotExist):
+			return unmeasured(render(figures)), nil
+		case err != nil:
 			return section{}, err
 		}
 		return render(figures), nil
 	}
+}
+
+// unmeasured is a section of which nothing is known but what it must show.
+func unmeasured(s section) section {
+	return section{Title: s.Title, Text: "Not measured.", Wants: s.Wants}
 }
 
 // reporting is the command that writes the report.
@@ -70,13 +78,10 @@ const plotFolder = "cmd/cstbench/plots"
 // report is all of BENCHMARKS.md.
 type report struct{ sections []section }
 
-// reportOf reads whatever figures there are.
+// reportOf reads whatever figures there are. An area without any has its section all the same: what it must show does not.
 func reportOf(folder string) (r report, err error) {
 	for _, a := range areas() {
 		s, err := a.Render(folder)
-		if errors.Is(err, os.ErrNotExist) {
-			continue
-		}
 		if err != nil {
 			return r, err
 		}

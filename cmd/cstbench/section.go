@@ -19,3 +19,6 @@ type want struct {
 	Seen   string // "0.93 (0.92 to 0.94)"
 	Holds  bool
 }
+
+// missing is a want of which nothing was measured: it is counted, and does not hold.
+func missing(what, wanted string) want { return want{What: what, Wanted: wanted, Seen: "not measured"} }
