@@ -49,8 +49,9 @@ type cell struct {
 	P50        float64  `json:"p50"`
 	P99        float64  `json:"p99"`
 	P999       float64  `json:"p999"`
-	Own        float64  `json:"own"`   // processor time for a request, its own
-	Redis      float64  `json:"redis"` // that of Redis
+	Own        float64  `json:"own"`       // processor time for a request, its own
+	Redis      float64  `json:"redis"`     // that of Redis
+	Generator  float64  `json:"generator"` // cores that the generator used
 	Requests   int      `json:"requests"`
 	Unanswered int      `json:"unanswered"`
 	Gets       int      `json:"gets"` // that Redis counted meanwhile
@@ -96,6 +97,7 @@ func cellOf(name string, w workload, samples []sample) cell {
 		Contender: name, Workload: w,
 		PerSecond: mid(sample.perSecond), P50: mid(sample.p50), P99: mid(sample.p99), P999: mid(func(s sample) float64 { return s.P999 }),
 		Own: mid(func(s sample) float64 { return s.Own }), Redis: mid(func(s sample) float64 { return s.Redis }),
+		Generator: mid(func(s sample) float64 { return s.Generator }),
 	}
 	for _, s := range samples {
 		c.Requests += s.Requests

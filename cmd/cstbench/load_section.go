@@ -30,7 +30,10 @@ func (f loadFigures) method(out *strings.Builder) {
 		"in an order that is new each time, and what is compared was measured in the same round. Who is not asked does nothing.\n\n",
 		f.Rounds, f.SliceMillis, f.Rounds, f.SliceMillis)
 	out.WriteString("The generator is one thread with `epoll`, in the process of `cstbench`, which does nothing else meanwhile. Its requests are written beforehand, " +
-		"and every body is compared with the document: one that differs ends the run. In the closed loop each connection asks again as soon as it is answered. " +
+		"and every body is compared with the document: one that differs ends the run. " +
+		"It takes processor time too, on the same cores, and the tables say how much of one. Near 1.00 it can ask no faster " +
+		"of a contender that could answer more; so ratios of requests/s between two fast contenders are nearer to 1 " +
+		"than those of what their servers could do. Processor time has none of the generator's. In the closed loop each connection asks again as soon as it is answered. " +
 		"In the open loop requests leave at moments set beforehand, and their latency counts from those, so that a server that stalls can't hide it.\n\n" +
 		"Tables show the median of the ratios, in brackets between what the true median lies with 95 % confidence (an order statistic, which assumes no " +
 		"distribution). Processor time is that of the contender and of Redis for a request, from the kernel's clock of each process: noise touches it least.\n\n")
@@ -79,15 +82,17 @@ func (f loadFigures) table(out *strings.Builder, w workload) {
 	if plot := plotName(w); w.Rate == 0 {
 		fmt.Fprintf(out, "![Requests a second at %s, as a part of the floor's](%s/%s.svg)\n\n", w, plotFolder, plot)
 	}
-	fmt.Fprintf(out, "All of it × the floor, a bare Echo handler. (For orientation: that took %.1f µs of processor time for a request, and answered %.0f a second.)\n\n",
-		floor.Own/1000, floor.PerSecond)
-	out.WriteString("| contender | requests/s | p50 | p99 | processor time | cstproxy's requests/s × its |\n|---|---|---|---|---|---|\n")
+	fmt.Fprintf(out, "All of it × the floor, a bare Echo handler, but for the generator, which is in cores. (For orientation: that took %.1f µs of processor time for a request, and answered %.0f a second, with %.2f cores for the generator.)\n\n",
+		floor.Own/1000, floor.PerSecond, floor.Generator)
+	out.WriteString("| contender | requests/s | p50 | p99 | processor time | cstproxy's requests/s × its | generator, cores |\n|---|---|---|---|---|---|---|\n")
 	for _, p := range f.against(nameEcho, w) {
 		shipped := "" // of cstproxy itself
 		if beside, ok := f.pair(nameProxy, p.Contender, w); ok {
 			shipped = fmt.Sprintf("%.2f", beside.PerSecond.Median)
 		}
-		fmt.Fprintf(out, "| %s%s | %s | %s | %s | %s | %s |\n", p.Contender, f.unanswered(p.Contender, w), p.PerSecond, p.P50, p.P99, p.Processor, shipped)
+		own, _ := f.cell(p.Contender, w)
+		fmt.Fprintf(out, "| %s%s | %s | %s | %s | %s | %s | %.2f |\n",
+			p.Contender, f.unanswered(p.Contender, w), p.PerSecond, p.P50, p.P99, p.Processor, shipped, own.Generator)
 	}
 	out.WriteString("\n")
 }

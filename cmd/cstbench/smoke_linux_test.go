@@ -26,8 +26,10 @@ func TestLoadCountsWhatItAsksAndReportsIt(t *testing.T) {
 	checkFigures(t, figures)
 	run("report", "--to", filepath.Join(folder, "B.md"), "--plots", folder)
 	text, err := os.ReadFile(filepath.Join(folder, "B.md"))
-	if err != nil || !strings.Contains(string(text), "| cstproxy-redis, Redis commands for a hit, 1 connection | exactly 1 |") {
-		t.Errorf("the report is\n%s\n%v", text, err)
+	for _, wanted := range []string{"| cstproxy-redis, Redis commands for a hit, 1 connection | exactly 1 |", "| generator, cores |"} {
+		if err != nil || !strings.Contains(string(text), wanted) {
+			t.Errorf("want %q; the report is\n%s\n%v", wanted, text, err)
+		}
 	}
 }
 
@@ -39,7 +41,7 @@ func checkFigures(t *testing.T, figures loadFigures) {
 		t.Errorf("%d cells; skipped %v", len(figures.Cells), figures.Skipped)
 	}
 	for _, c := range figures.Cells {
-		if c.Requests <= c.Workload.Connections || c.Own <= 0 || c.P50 <= 0 || c.P99 < c.P50 {
+		if c.Generator <= 0 || c.Generator > 2 || c.Requests <= c.Workload.Connections || c.Own <= 0 || c.P50 <= 0 || c.P99 < c.P50 {
 			t.Errorf("%s, %s: %+v", c.Contender, c.Workload, c)
 		}
 		one := c.Contender == "goredis-unix" || strings.HasPrefix(c.Contender, "cstproxy-redis") && c.Workload.Connections == 1
