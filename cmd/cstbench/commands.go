@@ -18,7 +18,7 @@ var getsPerHit = map[string]int{
 }
 
 // fromMemory look into Redis only when what they remember is too old: then all who ask at that moment may, once.
-var fromMemory = map[string]bool{nameProxy: true, nameProxy + again: true, nameProxy + overUnix: true}
+var fromMemory = map[string]bool{nameProxy: true, nameProxy + again: true, nameCallers: true, nameProxy + overUnix: true}
 
 // shares are those in which callers share what they ask Redis.
 var shares = map[string]bool{nameProxyRedis: true, nameProxyRedis + overUnix: true, nameProxyRedis + many: true}

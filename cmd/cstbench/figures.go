@@ -34,7 +34,8 @@ type note struct {
 var ownNotes = []note{
 	{Name: nameEcho, Text: "the floor: a bare Echo handler that answers the document, without any middleware or time-out."},
 	{Name: nameGet, Text: "an Echo handler that answers what a plain `GET` by go-redis gives; its pool has a connection for every caller."},
-	{Name: nameProxy, Text: "as it is shipped, on Redis: it answers from memory."},
+	{Name: nameProxy, Text: "as it is shipped, on Redis: it answers from memory, and, as nobody has to show a key, on the connection itself, before net/http."},
+	{Name: nameCallers, Text: "the same with a callers file: every request has a key, and goes through net/http."},
 	{Name: nameProxyRedis, Text: "the same with `" + memoryOff + "`: it looks into Redis for every request."},
 	{Name: "…" + again, Text: "the same program once more, in another process."},
 	{Name: "…" + many, Text: "it is asked for 512 clients in turn, so that callers have nothing to share."},

@@ -18,7 +18,7 @@ func TestLoadCountsWhatItAsksAndReportsIt(t *testing.T) {
 			t.Fatalf("%v\n%s", err, out)
 		}
 	}
-	run("load", "--quick", "--cstproxy", proxy, "--connections", "1,16", "--only", "echo,echo-again,goredis-unix,cstproxy,cstproxy-redis,cstproxy-redis-unix")
+	run("load", "--quick", "--cstproxy", proxy, "--connections", "1,16", "--only", "echo,echo-again,goredis-unix,cstproxy,cstproxy-callers,cstproxy-redis,cstproxy-redis-unix")
 	var figures loadFigures
 	if err := load(folder, areaLoad, &figures); err != nil {
 		t.Fatal(err)
@@ -36,7 +36,7 @@ func TestLoadCountsWhatItAsksAndReportsIt(t *testing.T) {
 // checkFigures holds the counts of a quick run.
 func checkFigures(t *testing.T, figures loadFigures) {
 	t.Helper()
-	const contenders, workloads = 6, 3
+	const contenders, workloads = 7, 3
 	if len(figures.Cells) != contenders*workloads || len(figures.Skipped) != 0 {
 		t.Errorf("%d cells; skipped %v", len(figures.Cells), figures.Skipped)
 	}
