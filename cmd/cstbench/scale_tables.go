@@ -14,7 +14,8 @@ func clientsText(all []clientsFigures) string {
 
 What a fetch costs where one of so many clients is asked for at random: the ratio to %s clients, the median of rounds in which
 each number of clients has its own process. Over HTTP it is the processor time of the proxy for a fetch; the mean has whatever
-the garbage collector took between the median ones. A grant in the process is a few hundred nanoseconds, so that most of it is
+the garbage collector took between the median ones. What callers wait has the interval of its median, too: who asks and who answers
+share the cores, so that it moves more than processor time. A grant in the process is a few hundred nanoseconds, so that most of it is
 how far the machine's memory is away once a million entries do not fit in its caches; over HTTP, as a caller sees it, little of that is
 left.
 
@@ -22,8 +23,8 @@ left.
 |---|---|---|---|---|---|---|---|---|---|
 `, thousands(all[0].Clients))
 	for _, c := range all {
-		fmt.Fprintf(&text, "| %s | %s | %.2f | %s | %.2f | %s | %s | %.2f | %.2f | %.0f |\n", thousands(c.Clients), between(c.Memory.Processor), c.Memory.Mean,
-			between(c.Redis.Processor), c.Redis.Mean, between(c.MemoryGrant), between(c.RedisGrant), c.Memory.Wait.Median, c.Redis.Wait.Median, c.ResidentMiB)
+		fmt.Fprintf(&text, "| %s | %s | %.2f | %s | %.2f | %s | %s | %s | %s | %.0f |\n", thousands(c.Clients), between(c.Memory.Processor), c.Memory.Mean,
+			between(c.Redis.Processor), c.Redis.Mean, between(c.MemoryGrant), between(c.RedisGrant), between(c.Memory.Wait), between(c.Redis.Wait), c.ResidentMiB)
 	}
 	fmt.Fprintf(&text, "\n![Processor time for a fetch by the number of clients](%s/%s.svg)\n\n", plotFolder, clientsPlot)
 	return text.String()

@@ -91,7 +91,7 @@ func TestCommandsAreReadAsRedisShowsThem(t *testing.T) {
 
 // enough are figures at every limit.
 func enough() scaleFigures {
-	one := httpFigures{Processor: ratio{Median: 1}}
+	one := httpFigures{Processor: ratio{Median: 1}, Wait: ratio{Median: 1}}
 	all := scaleFigures{
 		Bytes:  bytesFigures{Clients: fullScale().Clients, Redis: mostRedisBytes, Memory: mostMemoryBytes},
 		Starts: []startFigures{{Name: "with Redis", MaxMS: mostStartMS}, {Name: "in memory alone", MaxMS: 1}},
@@ -111,6 +111,7 @@ func enough() scaleFigures {
 func TestWhatMustHoldOfScaleHoldsUpToItsLimit(t *testing.T) {
 	const redisBytes, memoryBytes = "Redis, bytes a token, sealed, 1,000,000 clients", "memory tier, bytes a token, 1,000,000 clients"
 	const memoryHit, redisHit = "cost of a memory hit over HTTP, 1,000 to 1,000,000 clients", "cost of a Redis hit over HTTP, 1,000 to 1,000,000 clients"
+	const memoryWait, redisWait = "median wait for a memory hit over HTTP, 1,000 to 1,000,000 clients", "median wait for a Redis hit over HTTP, 1,000 to 1,000,000 clients"
 	for name, c := range map[string]struct {
 		change func(*scaleFigures)
 		want   []string // what does not hold
@@ -120,7 +121,8 @@ func TestWhatMustHoldOfScaleHoldsUpToItsLimit(t *testing.T) {
 		"a byte in memory":  {func(f *scaleFigures) { f.Bytes.Memory++ }, []string{memoryBytes}},
 		"of fewer clients":  {func(f *scaleFigures) { f.Bytes.Clients-- }, []string{redisBytes, memoryBytes}},
 		"dearer with more":  {func(f *scaleFigures) { f.Clients[2].Memory.Processor.Median = 1.16 }, []string{memoryHit}},
-		"a crowd missing":   {func(f *scaleFigures) { f.Clients = f.Clients[:2] }, []string{memoryHit, redisHit}},
+		"slower with more":  {func(f *scaleFigures) { f.Clients[1].Redis.Wait.Median = 0.84 }, []string{redisWait}},
+		"a crowd missing":   {func(f *scaleFigures) { f.Clients = f.Clients[:2] }, []string{memoryHit, redisHit, memoryWait, redisWait}},
 		"a slow start":      {func(f *scaleFigures) { f.Starts[1].MaxMS = 301 }, []string{"start-up to ready in memory alone, the slowest, ms"}},
 		"a start missing":   {func(f *scaleFigures) { f.Starts = f.Starts[:1] }, []string{"start-up to ready in memory alone, the slowest, ms"}},
 		"a large process":   {func(f *scaleFigures) { f.Memory.Idle++ }, []string{"idle resident memory with Redis, MiB"}},

@@ -22,6 +22,8 @@ func scaleWants(f scaleFigures) []want {
 	wants = append(wants,
 		isFlat("cost of a memory hit over HTTP", f.Clients, func(c clientsFigures) float64 { return c.Memory.Processor.Median }),
 		isFlat("cost of a Redis hit over HTTP", f.Clients, func(c clientsFigures) float64 { return c.Redis.Processor.Median }),
+		isFlat("median wait for a memory hit over HTTP", f.Clients, func(c clientsFigures) float64 { return c.Memory.Wait.Median }),
+		isFlat("median wait for a Redis hit over HTTP", f.Clients, func(c clientsFigures) float64 { return c.Redis.Wait.Median }),
 	)
 	for _, n := range fullScale().Replicas {
 		wants = append(wants, fleetWants(n, f.Replicas)...)
