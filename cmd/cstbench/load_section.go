@@ -11,7 +11,7 @@ import (
 func (f loadFigures) section() section {
 	var out strings.Builder
 	f.method(&out)
-	f.machine(&out)
+	out.WriteString(f.Machine.text() + " Generator, contender and Redis share these cores.\n\n")
 	f.noiseText(&out)
 	for _, w := range f.Workloads {
 		f.table(&out, w)
@@ -21,14 +21,22 @@ func (f loadFigures) section() section {
 	}
 	f.commandText(&out)
 	f.contenderText(&out)
-	return section{Title: "Under load", Text: out.String(), Wants: f.wants(), Plots: f.plots()}
+	return section{Title: "Under load", Command: f.command(), Text: out.String(), Wants: f.wants(), Plots: f.plots()}
+}
+
+// command measures them again. Without figures it is the plain one.
+func (f loadFigures) command() string {
+	if f.Rounds == 0 {
+		return "go run ./cmd/cstbench load"
+	}
+	return fmt.Sprintf("go run ./cmd/cstbench load --rounds %d --slice %dms", f.Rounds, f.SliceMillis)
 }
 
 func (f loadFigures) method(out *strings.Builder) {
-	fmt.Fprintf(out, "`go run ./cmd/cstbench load --rounds %d --slice %dms` starts everything once: a real Redis, a simulated Portal, and the contenders, "+
+	fmt.Fprintf(out, "`%s` starts everything once: a real Redis, a simulated Portal, and the contenders, "+
 		"each in processes of its own. All answer the same token document to the same client. In each of %d rounds every contender is asked for %d ms, "+
 		"in an order that is new each time, and what is compared was measured in the same round. Who is not asked does nothing.\n\n",
-		f.Rounds, f.SliceMillis, f.Rounds, f.SliceMillis)
+		f.command(), f.Rounds, f.SliceMillis)
 	out.WriteString("The generator is one thread with `epoll`, in the process of `cstbench`, which does nothing else meanwhile. Its requests are written beforehand, " +
 		"and every body is compared with the document: one that differs ends the run. " +
 		"It takes processor time too, on the same cores, and the tables say how much of one. Near 1.00 it can ask no faster " +
@@ -37,17 +45,6 @@ func (f loadFigures) method(out *strings.Builder) {
 		"In the open loop requests leave at moments set beforehand, and their latency counts from those, so that a server that stalls can't hide it.\n\n" +
 		"Tables show the median of the ratios, in brackets between what the true median lies with 95 % confidence (an order statistic, which assumes no " +
 		"distribution). Processor time is that of the contender and of Redis for a request, from the kernel's clock of each process: noise touches it least.\n\n")
-}
-
-func (f loadFigures) machine(out *strings.Builder) {
-	m := f.Machine
-	fmt.Fprintf(out, "**Machine.** %s, %d cores, %s, Linux %s, %s. %s, Redis %s", m.Processor, m.Cores, m.Memory, m.Kernel, m.System, m.Go, m.Redis)
-	for _, other := range []struct{ name, version string }{{"nginx", m.Nginx}, {"Node.js", m.Node}} {
-		if other.version != "" {
-			fmt.Fprintf(out, ", %s %s", other.name, other.version)
-		}
-	}
-	out.WriteString(". Generator, contender and Redis share these cores.\n\n")
 }
 
 // noiseText tells how far what is equal was seen to differ.

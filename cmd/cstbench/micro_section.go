@@ -111,7 +111,7 @@ build for each architecture, and 0.45 MB more of binary.
 		runs := f.of[name]
 		fmt.Fprintf(&text, "| `%s` | %.3g | %.0f | %.0f |\n", name, median(runs.nanos)/whole, median(runs.bytes), median(runs.allocations))
 	}
-	return section{Title: "Inside the process", Text: text.String() + "\n", Wants: microWants(f)}
+	return section{Title: "Inside the process", Command: "make baseline", Text: text.String() + "\n", Wants: microWants(f)}
 }
 
 func microWants(f microFigures) []want {

@@ -46,7 +46,7 @@ func rendered[T any](name string, render func(T) section) func(folder string) (s
 
 // unmeasured is a section of which nothing is known but what it must show.
 func unmeasured(s section) section {
-	return section{Title: s.Title, Text: "Not measured.", Wants: s.Wants}
+	return section{Title: s.Title, Command: s.Command, Text: "Not measured.", Wants: s.Wants}
 }
 
 // reporting is the command that writes the report.
@@ -94,15 +94,18 @@ const preamble = `# Benchmarks
 
 What cstproxy costs and what it saves, as ` + "`make bench`" + ` measured it. This file is written by ` + "`cstbench report`" + ` from the figures
 in ` + "`cmd/cstbench/results`" + `; nothing in it is typed by hand. Times of one machine say little of another, so what counts are ratios of
-programs that were measured side by side.
+programs that were measured side by side. Each part has a command of its own:
 
 `
 
 func (r report) markdown() string {
 	var out strings.Builder
 	out.WriteString(preamble)
+	for _, s := range r.sections {
+		fmt.Fprintf(&out, "- %s: `%s`\n", s.Title, s.Command)
+	}
 	held, all := r.held()
-	fmt.Fprintf(&out, "## What must show\n\n%d of %d hold.\n\n| what | wanted | seen | holds |\n|---|---|---|---|\n", held, all)
+	fmt.Fprintf(&out, "\n## What must show\n\n%d of %d hold.\n\n| what | wanted | seen | holds |\n|---|---|---|---|\n", held, all)
 	for _, s := range r.sections {
 		for _, w := range s.Wants {
 			fmt.Fprintf(&out, "| %s | %s | %s | %s |\n", w.What, w.Wanted, w.Seen, w.verdict())

@@ -16,6 +16,8 @@ const areaScale = "scale"
 // anything.
 type scaleFigures struct {
 	Quick    bool             `json:"quick,omitempty"`
+	Machine  machine          `json:"machine"`
+	Rounds   int              `json:"rounds"`
 	Bytes    bytesFigures     `json:"bytes"`
 	Clients  []clientsFigures `json:"clients"`
 	Replicas []fleetFigures   `json:"replicas"`
@@ -83,7 +85,7 @@ func scaling(out io.Writer) *cli.Command {
 			if err != nil {
 				return err
 			}
-			figures.Quick = c.Bool("quick")
+			figures.Quick, figures.Machine, figures.Rounds = c.Bool("quick"), describeMachine(ctx), size.Rounds
 			return save(c.String("results"), areaScale, figures)
 		},
 	}

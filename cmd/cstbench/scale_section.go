@@ -7,15 +7,23 @@ import (
 	"strings"
 )
 
+// command measures it again. Without figures it is the plain one.
+func (f scaleFigures) command() string {
+	if f.Rounds == 0 {
+		return "go run ./cmd/cstbench scale"
+	}
+	return fmt.Sprintf("go run ./cmd/cstbench scale --rounds %d", f.Rounds)
+}
+
 // scaleSection is the part of the report about how cstproxy grows.
 func scaleSection(f scaleFigures) section {
 	var text strings.Builder
 	for _, part := range []string{
-		f.Bytes.text(), clientsText(f.Clients), replicasText(f.Replicas), startsText(f.Starts), f.Memory.text(), featuresText(f.Features),
+		f.Machine.text() + "\n\n", f.Bytes.text(), clientsText(f.Clients), replicasText(f.Replicas), startsText(f.Starts), f.Memory.text(), featuresText(f.Features),
 	} {
 		text.WriteString(part)
 	}
-	return section{Title: "Scale", Text: text.String(), Wants: scaleWants(f), Plots: scalePlots(f)}
+	return section{Title: "Scale", Command: f.command(), Text: text.String(), Wants: scaleWants(f), Plots: scalePlots(f)}
 }
 
 func (f bytesFigures) text() string {

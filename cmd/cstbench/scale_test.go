@@ -19,7 +19,7 @@ func TestScaleInItsShortestFormCountsRight(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out) // a count that is wrong, too
 	}
 	var figures scaleFigures
-	if err := load(folder, areaScale, &figures); err != nil || !figures.Quick {
+	if err := load(folder, areaScale, &figures); err != nil || !figures.Quick || figures.Machine.Cores == 0 || figures.Rounds != size.Rounds {
 		t.Fatalf("%+v, %v", figures, err)
 	}
 	for i, fleet := range figures.Replicas {

@@ -4,6 +4,8 @@ package main
 // again, and held to what is committed, without measuring.
 type section struct {
 	Title string
+	// Command is what measures it.
+	Command string
 	// Text is Markdown below the title. It shows a plot by its path: ![…](cmd/cstbench/plots/NAME.svg).
 	Text string
 	// Wants are what must hold; the report has them all in one table.
