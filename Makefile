@@ -62,6 +62,7 @@ bench: redis ## Measure everything on this machine, which should have nothing el
 	.tools/rivals/install
 	go run ./cmd/cstbench load
 	go test -count=1 -timeout 60m ./cmd/cstbench -run '^TestMintCost$$' -mints full -results $(CURDIR)/cmd/cstbench/results
+	go test -count=1 -timeout 60m ./cmd/cstbench -run '^TestMintsAreThoseOfRedisAndOfPortal$$' -mints full
 	go run ./cmd/cstbench scale
 	go run ./cmd/cstbench report
 

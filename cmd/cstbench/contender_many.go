@@ -20,6 +20,9 @@ func pathOf(client string) string { return "/v1/clients/" + client + "/token" }
 // askedForMany returns what starts a contender that is asked so.
 func askedForMany(start func(context.Context, *world) (*running, error)) func(context.Context, *world) (*running, error) {
 	return func(ctx context.Context, w *world) (*running, error) {
+		if err := w.writeOthers(ctx); err != nil {
+			return nil, err
+		}
 		one, err := start(ctx, w)
 		if err == nil {
 			one.Target.Many = true

@@ -6,8 +6,9 @@ const (
 	nameGet        = "goredis"
 	nameProxy      = "cstproxy"
 	nameProxyRedis = "cstproxy-redis"
-	again          = "-again" // the same once more, under another name: what differs between them is noise
-	overUnix       = "-unix"  // callers come by a Unix socket
+	nameCallers    = "cstproxy-callers" // callers have keys
+	again          = "-again"           // the same once more, under another name: what differs between them is noise
+	overUnix       = "-unix"            // callers come by a Unix socket
 )
 
 // ownContenders are the proxy, and what it is measured by. All reach Redis by TCP.
@@ -21,6 +22,7 @@ func ownContenders() []contender {
 		{Name: nameProxy, Start: startProxyAs(nameProxy)},
 		{Name: nameProxy + again, Start: startProxyAs(nameProxy + again)},
 		{Name: nameProxy + overUnix, Start: startProxyUnix(nameProxy + overUnix)},
+		{Name: nameCallers, Start: startProxyWithCallers},
 		{Name: nameProxyRedis, Start: startProxyAs(nameProxyRedis, memoryOff)},
 		{Name: nameGet + many, Start: askedForMany(startServer(nameGet, "tcp"))},
 		{Name: nameProxyRedis + many, Start: askedForMany(startProxyAs(nameProxyRedis+many, memoryOff))},

@@ -2,9 +2,14 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net"
+	"net/http"
+	"os"
 	"path/filepath"
 	"regexp"
+
+	"github.com/cstproxy/cstproxy/proxy/caller"
 )
 
 // startProxy starts a cstproxy on Redis, with its default settings but for those in settings (NAME=value), and returns it
@@ -34,6 +39,30 @@ const memoryOff = "CSTPROXY_MEMORY_TTL=0s"
 // startProxyAs returns what starts a cstproxy that has a TCP port.
 func startProxyAs(name string, settings ...string) func(context.Context, *world) (*running, error) {
 	return func(ctx context.Context, w *world) (*running, error) { return w.startProxy(ctx, name, settings...) }
+}
+
+// startProxyWithCallers starts one whose callers have a key, and is asked with that.
+func startProxyWithCallers(ctx context.Context, w *world) (*running, error) {
+	setting, key, err := w.writeCallers()
+	if err != nil {
+		return nil, err
+	}
+	p, err := w.startProxy(ctx, nameCallers, setting)
+	if err == nil {
+		p.Target.Header = key
+	}
+	return p, err
+}
+
+// writeCallers writes a callers file, and returns the setting that names it, and the header of who is in it.
+func (w *world) writeCallers() (setting string, header http.Header, err error) {
+	key, hash := caller.NewKey()
+	file := filepath.Join(w.Dir, "callers.yaml")
+	text := fmt.Sprintf("callers:\n  - name: backend\n    keys: [%q]\n    routes: [token]\n    clients: [cm]\n", hash)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		return "", nil, fmt.Errorf("write a callers file: %w", err)
+	}
+	return "CSTPROXY_CALLERS_FILE=" + file, http.Header{"Authorization": {"Bearer " + key}}, nil
 }
 
 // startProxyUnix returns what starts a cstproxy that has a Unix socket.

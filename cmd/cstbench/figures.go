@@ -34,7 +34,8 @@ type note struct {
 var ownNotes = []note{
 	{Name: nameEcho, Text: "the floor: a bare Echo handler that answers the document, without any middleware or time-out."},
 	{Name: nameGet, Text: "an Echo handler that answers what a plain `GET` by go-redis gives; its pool has a connection for every caller."},
-	{Name: nameProxy, Text: "as it is shipped, on Redis: it answers from memory."},
+	{Name: nameProxy, Text: "as it is shipped, on Redis: it answers from memory, and, as nobody has to show a key, on the connection itself, before net/http."},
+	{Name: nameCallers, Text: "the same with a callers file: every request has a key, and goes through net/http."},
 	{Name: nameProxyRedis, Text: "the same with `" + memoryOff + "`: it looks into Redis for every request."},
 	{Name: "…" + again, Text: "the same program once more, in another process."},
 	{Name: "…" + many, Text: "it is asked for 512 clients in turn, so that callers have nothing to share."},
@@ -49,11 +50,14 @@ type cell struct {
 	P50        float64  `json:"p50"`
 	P99        float64  `json:"p99"`
 	P999       float64  `json:"p999"`
-	Own        float64  `json:"own"`   // processor time for a request, its own
-	Redis      float64  `json:"redis"` // that of Redis
+	Own        float64  `json:"own"`       // processor time for a request, its own
+	Redis      float64  `json:"redis"`     // that of Redis
+	Generator  float64  `json:"generator"` // cores that the generator used
 	Requests   int      `json:"requests"`
 	Unanswered int      `json:"unanswered"`
 	Gets       int      `json:"gets"` // that Redis counted meanwhile
+	// Others are all other commands, beyond those that came in as long a time while nobody asked.
+	Others float64 `json:"others"`
 }
 
 // pair compares a contender with another, within the rounds.
@@ -94,6 +98,7 @@ func cellOf(name string, w workload, samples []sample) cell {
 		Contender: name, Workload: w,
 		PerSecond: mid(sample.perSecond), P50: mid(sample.p50), P99: mid(sample.p99), P999: mid(func(s sample) float64 { return s.P999 }),
 		Own: mid(func(s sample) float64 { return s.Own }), Redis: mid(func(s sample) float64 { return s.Redis }),
+		Generator: mid(func(s sample) float64 { return s.Generator }),
 	}
 	for _, s := range samples {
 		c.Requests += s.Requests
@@ -128,7 +133,9 @@ func (r *rounds) summarize(f *loadFigures) {
 	f.PerHit, f.Background = r.perHit(), r.background()
 	for _, w := range f.Workloads {
 		for _, name := range f.Contenders {
-			f.Cells = append(f.Cells, cellOf(name, w, r.Samples[w][name]))
+			c := cellOf(name, w, r.Samples[w][name])
+			c.Others = digits(r.others(r.Samples[w][name]))
+			f.Cells = append(f.Cells, c)
 			f.Pairs = append(f.Pairs, pairsOf(name, w, r.Samples[w])...)
 		}
 	}

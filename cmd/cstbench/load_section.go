@@ -11,7 +11,7 @@ import (
 func (f loadFigures) section() section {
 	var out strings.Builder
 	f.method(&out)
-	f.machine(&out)
+	out.WriteString(f.Machine.text() + " Generator, contender and Redis share these cores.\n\n")
 	f.noiseText(&out)
 	for _, w := range f.Workloads {
 		f.table(&out, w)
@@ -21,30 +21,30 @@ func (f loadFigures) section() section {
 	}
 	f.commandText(&out)
 	f.contenderText(&out)
-	return section{Title: "Under load", Text: out.String(), Wants: f.wants(), Plots: f.plots()}
+	return section{Title: "Under load", Command: f.command(), Text: out.String(), Wants: f.wants(), Plots: f.plots()}
+}
+
+// command measures them again. Without figures it is the plain one.
+func (f loadFigures) command() string {
+	if f.Rounds == 0 {
+		return "go run ./cmd/cstbench load"
+	}
+	return fmt.Sprintf("go run ./cmd/cstbench load --rounds %d --slice %dms", f.Rounds, f.SliceMillis)
 }
 
 func (f loadFigures) method(out *strings.Builder) {
-	fmt.Fprintf(out, "`go run ./cmd/cstbench load --rounds %d --slice %dms` starts everything once: a real Redis, a simulated Portal, and the contenders, "+
+	fmt.Fprintf(out, "`%s` starts everything once: a real Redis, a simulated Portal, and the contenders, "+
 		"each in processes of its own. All answer the same token document to the same client. In each of %d rounds every contender is asked for %d ms, "+
 		"in an order that is new each time, and what is compared was measured in the same round. Who is not asked does nothing.\n\n",
-		f.Rounds, f.SliceMillis, f.Rounds, f.SliceMillis)
+		f.command(), f.Rounds, f.SliceMillis)
 	out.WriteString("The generator is one thread with `epoll`, in the process of `cstbench`, which does nothing else meanwhile. Its requests are written beforehand, " +
-		"and every body is compared with the document: one that differs ends the run. In the closed loop each connection asks again as soon as it is answered. " +
+		"and every body is compared with the document: one that differs ends the run. " +
+		"It takes processor time too, on the same cores, and the tables say how much of one. Near 1.00 it can ask no faster " +
+		"of a contender that could answer more; so ratios of requests/s between two fast contenders are nearer to 1 " +
+		"than those of what their servers could do. Processor time has none of the generator's. In the closed loop each connection asks again as soon as it is answered. " +
 		"In the open loop requests leave at moments set beforehand, and their latency counts from those, so that a server that stalls can't hide it.\n\n" +
 		"Tables show the median of the ratios, in brackets between what the true median lies with 95 % confidence (an order statistic, which assumes no " +
 		"distribution). Processor time is that of the contender and of Redis for a request, from the kernel's clock of each process: noise touches it least.\n\n")
-}
-
-func (f loadFigures) machine(out *strings.Builder) {
-	m := f.Machine
-	fmt.Fprintf(out, "**Machine.** %s, %d cores, %s, Linux %s, %s. %s, Redis %s", m.Processor, m.Cores, m.Memory, m.Kernel, m.System, m.Go, m.Redis)
-	for _, other := range []struct{ name, version string }{{"nginx", m.Nginx}, {"Node.js", m.Node}} {
-		if other.version != "" {
-			fmt.Fprintf(out, ", %s %s", other.name, other.version)
-		}
-	}
-	out.WriteString(". Generator, contender and Redis share these cores.\n\n")
 }
 
 // noiseText tells how far what is equal was seen to differ.
@@ -79,15 +79,17 @@ func (f loadFigures) table(out *strings.Builder, w workload) {
 	if plot := plotName(w); w.Rate == 0 {
 		fmt.Fprintf(out, "![Requests a second at %s, as a part of the floor's](%s/%s.svg)\n\n", w, plotFolder, plot)
 	}
-	fmt.Fprintf(out, "All of it × the floor, a bare Echo handler. (For orientation: that took %.1f µs of processor time for a request, and answered %.0f a second.)\n\n",
-		floor.Own/1000, floor.PerSecond)
-	out.WriteString("| contender | requests/s | p50 | p99 | processor time | cstproxy's requests/s × its |\n|---|---|---|---|---|---|\n")
+	fmt.Fprintf(out, "All of it × the floor, a bare Echo handler, but for the generator, which is in cores. (For orientation: that took %.1f µs of processor time for a request, and answered %.0f a second, with %.2f cores for the generator.)\n\n",
+		floor.Own/1000, floor.PerSecond, floor.Generator)
+	out.WriteString("| contender | requests/s | p50 | p99 | processor time | cstproxy's requests/s × its | generator, cores |\n|---|---|---|---|---|---|---|\n")
 	for _, p := range f.against(nameEcho, w) {
 		shipped := "" // of cstproxy itself
 		if beside, ok := f.pair(nameProxy, p.Contender, w); ok {
 			shipped = fmt.Sprintf("%.2f", beside.PerSecond.Median)
 		}
-		fmt.Fprintf(out, "| %s%s | %s | %s | %s | %s | %s |\n", p.Contender, f.unanswered(p.Contender, w), p.PerSecond, p.P50, p.P99, p.Processor, shipped)
+		own, _ := f.cell(p.Contender, w)
+		fmt.Fprintf(out, "| %s%s | %s | %s | %s | %s | %s | %.2f |\n",
+			p.Contender, f.unanswered(p.Contender, w), p.PerSecond, p.P50, p.P99, p.Processor, shipped, own.Generator)
 	}
 	out.WriteString("\n")
 }
@@ -102,7 +104,8 @@ func (f loadFigures) unanswered(name string, w workload) string {
 }
 
 func (f loadFigures) commandText(out *strings.Builder) {
-	out.WriteString("### Commands at Redis\n\nAs Redis counts them (`INFO commandstats`), for each request; what comes in the background, counted while nobody asks, is left out. " +
+	out.WriteString("### Commands at Redis\n\nAs Redis counts them (`INFO commandstats`), for each request; all commands count, but for what comes in the background in as " +
+		"long a time, which was counted while nobody asked. That is not even, so that of commands other than `GET` up to one for a thousand hits says nothing; of `GET` the number is exact. " +
 		"Callers who ask cstproxy for the same client at the same moment share a read, so that it may be less than 1. " +
 		"A token in memory is read anew every 30 seconds.\n\n| contender | commands for a request |\n|---|---|\n")
 	for _, name := range f.Contenders {

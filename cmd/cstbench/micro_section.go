@@ -65,14 +65,19 @@ const (
 	wholeFetch = "Fetch/memory-handler"
 	// grantFetch is the part of it below the handler: broker, decision, and store, with their metrics.
 	grantFetch = "Fetch/memory-grant"
-	// mostHitAllocations is what that part may allocate.
+	// hitFetch is a fetch that is answered on the connection, from the bytes of the request to those of the answer.
+	hitFetch = "Fetch/memory-connection"
+	// mostHitAllocations is what the grant may allocate.
 	mostHitAllocations = 2
 )
 
 // renderedMicro makes the section of the baseline that is beside the folder of results.
 func renderedMicro(folder string) (section, error) {
 	text, err := os.ReadFile(filepath.Join(filepath.Dir(filepath.Clean(folder)), baselineFile))
-	if err != nil {
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return unmeasured(microSection(microFigures{})), nil
+	case err != nil:
 		return section{}, fmt.Errorf("read the baseline: %w", err)
 	}
 	figures, err := parseMicro(string(text))
@@ -87,11 +92,17 @@ func microSection(f microFigures) section {
 	var text strings.Builder
 	fmt.Fprintf(&text, `What is done for a fetch, in the process and without what net/http costs on either side, as shares of a whole fetch from memory
 (`+"`%s`"+`): medians of the baseline that is committed. `+"`make micro`"+` runs them again and compares by benchstat; `+"`make allocations`"+` holds the
-allocations, which are exact on any machine, in CI.
+allocations, which are exact on any machine, in CI. `+"`%s`"+` is the way that a plain fetch goes as shipped: it is answered on the
+connection, and net/http never has it; the handler has all others, and `+"`%s`"+` is what both ask, where a hit allocates nothing. On the connection
+two allocations are for its place among those that are idle, and one for the client's id; the others, and those of the handler, are for
+metrics, the answer and its header.
+
+Profile-guided optimisation was measured once, and left out: it saves some 7 %% of the processor time of a request, and takes 100 s more to
+build for each architecture, and 0.45 MB more of binary.
 
 | benchmark | time | bytes | allocations |
 |---|---|---|---|
-`, wholeFetch)
+`, wholeFetch, hitFetch, grantFetch)
 	whole := 1.0
 	if runs := f.of[wholeFetch]; runs != nil {
 		whole = median(runs.nanos)
@@ -100,7 +111,7 @@ allocations, which are exact on any machine, in CI.
 		runs := f.of[name]
 		fmt.Fprintf(&text, "| `%s` | %.3g | %.0f | %.0f |\n", name, median(runs.nanos)/whole, median(runs.bytes), median(runs.allocations))
 	}
-	return section{Title: "Inside the process", Text: text.String() + "\n", Wants: microWants(f)}
+	return section{Title: "Inside the process", Command: "make baseline", Text: text.String() + "\n", Wants: microWants(f)}
 }
 
 func microWants(f microFigures) []want {
@@ -110,21 +121,25 @@ func microWants(f microFigures) []want {
 			decision = append(decision, f.of[name].allocations...)
 		}
 	}
-	var hit []float64
-	if runs := f.of[grantFetch]; runs != nil {
-		hit = runs.allocations
-	}
 	return []want{
 		allocations("allocations in the decision", decision, 0),
-		allocations("allocations in an in-process memory hit, below the handler", hit, mostHitAllocations),
+		allocations("allocations in an in-process memory hit, below the handler", f.allocations(grantFetch), mostHitAllocations),
 	}
 }
 
-func allocations(what string, runs []float64, most float64) want {
-	w := want{What: what, Wanted: fmt.Sprintf("≤ %.0f", most), Seen: "not measured"}
-	if len(runs) > 0 {
-		seen := slices.Max(runs)
-		w.Seen, w.Holds = fmt.Sprintf("%.0f", seen), seen <= most
+// allocations are those of each run of a benchmark, if there is any.
+func (f microFigures) allocations(name string) []float64 {
+	if runs := f.of[name]; runs != nil {
+		return runs.allocations
 	}
-	return w
+	return nil
+}
+
+func allocations(what string, runs []float64, most float64) want {
+	wanted := fmt.Sprintf("≤ %.0f", most)
+	if len(runs) == 0 {
+		return missing(what, wanted)
+	}
+	seen := slices.Max(runs)
+	return want{What: what, Wanted: wanted, Seen: fmt.Sprintf("%.0f", seen), Holds: seen <= most}
 }

@@ -4,7 +4,8 @@ const areaMints = "mints"
 
 // mintFigures are what the simulation of mint cost saw.
 type mintFigures struct {
-	Runs []mintRun
+	Machine machine
+	Runs    []mintRun
 }
 
 // mintRun is one pattern of fetches, before one fleet.

@@ -10,10 +10,13 @@ import (
 // mostMints is how many times the optimum's mints daily users may cost.
 const mostMints = 1.02
 
+// mintsCommand is the one of make bench, but for where it leaves its figures.
+const mintsCommand = "go test -timeout 60m ./cmd/cstbench -run '^TestMintCost$' -mints full -results results"
+
 const mintsMethod = `A discrete-event simulation of a month or so: the proxy's own broker, memory tier, budget and policy, before a simulated Portal
 that goes by Portal's rules (24 h idle, 7 days in all, 200 requests in any minute for mints and as many for probes), in a bubble in which
-time passes as fast as it can be simulated. The replicas share a store in memory in the place of Redis, and one count of requests; a sample is
-held to a real Redis, whose clock goes with the bubble's, and to the simulated Portal over HTTP: the mints are the same.
+time passes as fast as it can be simulated. The replicas share a store in memory in the place of Redis, and one count of requests; a sample
+(1,000 daily users, ` + "`TestMintsAreThoseOfRedisAndOfPortal`" + `, which ` + "`make bench`" + ` runs too) is held to a real Redis, whose clock goes with the bubble's, and to the simulated Portal over HTTP: the mints are the same.
 Only what the proxy asks of Portal extends a token here: what devices do with it would, too, but nobody counts on that.
 
 - **daily**: one to four usual times of the day, in three time zones, most of them in the evening; each is kept within some three quarters of an
@@ -28,11 +31,11 @@ in which there is a fetch, of whole weeks.
 // section renders the mint cost.
 func (f mintFigures) section() section {
 	var out strings.Builder
-	out.WriteString(mintsMethod)
+	fmt.Fprintf(&out, "%s\n\n%s\n", f.Machine.text(), mintsMethod)
 	f.costs(&out)
 	f.requests(&out)
 	f.launches(&out)
-	return section{Title: "Mint cost", Text: out.String(), Wants: f.wants(), Plots: f.plots()}
+	return section{Title: "Mint cost", Command: mintsCommand, Text: out.String(), Wants: f.wants(), Plots: f.plots()}
 }
 
 // perWeek returns mints per active user-week.

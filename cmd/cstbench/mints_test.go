@@ -247,7 +247,7 @@ func TestMintCost(t *testing.T) { //nolint:tparallel // what waits for all runs 
 		}
 	})
 	if *mintResults != "" && !t.Failed() {
-		if err := save(*mintResults, areaMints, mintFigures{runs}); err != nil {
+		if err := save(*mintResults, areaMints, mintFigures{Machine: describeMachine(t.Context()), Runs: runs}); err != nil {
 			t.Fatal(err)
 		}
 	}

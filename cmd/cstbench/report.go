@@ -30,15 +30,23 @@ func areas() []area {
 	}
 }
 
-// rendered returns what reads figures of type T, and has them make a section.
+// rendered returns what reads figures of type T, and has them make a section. Without figures it is what no figures make.
 func rendered[T any](name string, render func(T) section) func(folder string) (section, error) {
 	return func(folder string) (section, error) {
 		var figures T
-		if err := load(folder, name, &figures); err != nil {
+		switch err := load(folder, name, &figures); {
+		case errors.Is(err, os.ErrNotExist):
+			return unmeasured(render(figures)), nil
+		case err != nil:
 			return section{}, err
 		}
 		return render(figures), nil
 	}
+}
+
+// unmeasured is a section of which nothing is known but what it must show.
+func unmeasured(s section) section {
+	return section{Title: s.Title, Command: s.Command, Text: "Not measured.", Wants: s.Wants}
 }
 
 // reporting is the command that writes the report.
@@ -70,13 +78,10 @@ const plotFolder = "cmd/cstbench/plots"
 // report is all of BENCHMARKS.md.
 type report struct{ sections []section }
 
-// reportOf reads whatever figures there are.
+// reportOf reads whatever figures there are. An area without any has its section all the same: what it must show does not.
 func reportOf(folder string) (r report, err error) {
 	for _, a := range areas() {
 		s, err := a.Render(folder)
-		if errors.Is(err, os.ErrNotExist) {
-			continue
-		}
 		if err != nil {
 			return r, err
 		}
@@ -89,15 +94,18 @@ const preamble = `# Benchmarks
 
 What cstproxy costs and what it saves, as ` + "`make bench`" + ` measured it. This file is written by ` + "`cstbench report`" + ` from the figures
 in ` + "`cmd/cstbench/results`" + `; nothing in it is typed by hand. Times of one machine say little of another, so what counts are ratios of
-programs that were measured side by side.
+programs that were measured side by side. Each part has a command of its own:
 
 `
 
 func (r report) markdown() string {
 	var out strings.Builder
 	out.WriteString(preamble)
+	for _, s := range r.sections {
+		fmt.Fprintf(&out, "- %s: `%s`\n", s.Title, s.Command)
+	}
 	held, all := r.held()
-	fmt.Fprintf(&out, "## What must show\n\n%d of %d hold.\n\n| what | wanted | seen | holds |\n|---|---|---|---|\n", held, all)
+	fmt.Fprintf(&out, "\n## What must show\n\n%d of %d hold.\n\n| what | wanted | seen | holds |\n|---|---|---|---|\n", held, all)
 	for _, s := range r.sections {
 		for _, w := range s.Wants {
 			fmt.Fprintf(&out, "| %s | %s | %s | %s |\n", w.What, w.Wanted, w.Seen, w.verdict())

@@ -23,9 +23,7 @@ func TestReportIsMadeOfTheCommittedFigures(t *testing.T) {
 	for name, document := range plots {
 		wanted[filepath.Join("plots", name)] = document
 	}
-	if len(r.sections) > 0 {
-		wanted["../../BENCHMARKS.md"] = r.markdown()
-	}
+	wanted["../../BENCHMARKS.md"] = r.markdown()
 	for path, text := range wanted {
 		got, err := os.ReadFile(path)
 		if diff := cmp.Diff(text, string(got)); err != nil || diff != "" {
@@ -62,15 +60,55 @@ func TestDemandHoldsUpToItsBound(t *testing.T) {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
-	if got := (loadFigures{}).judge(least, 16); got.Holds || got.Seen != "not measured" {
-		t.Errorf("what was not measured: %+v", got)
+	none := pair{Contender: "a", Base: "b", Workload: w}
+	for _, f := range []loadFigures{{}, {Pairs: []pair{none}}} {
+		for _, d := range []demand{least, most} {
+			if got := f.judge(d, 16); got.Holds || got.Seen != "not measured" {
+				t.Errorf("what was not measured: %+v", got)
+			}
+		}
 	}
 }
 
-func TestMissingFiguresAreLeftOut(t *testing.T) {
+func TestCommandsOfAHitAreAllCounted(t *testing.T) {
+	for name, c := range map[string]struct {
+		contender string
+		cell      cell
+		holds     bool
+	}{
+		"one each":                        {nameProxyRedis, cell{Requests: 9000, Gets: 9000}, true},
+		"one read less":                   {nameProxyRedis, cell{Requests: 9000, Gets: 8999}, false},
+		"one read more":                   {nameProxyRedis, cell{Requests: 9000, Gets: 9001}, false},
+		"what may be of the background":   {nameProxyRedis, cell{Requests: 9000, Gets: 9000, Others: 9}, true},
+		"another command now and then":    {nameProxyRedis, cell{Requests: 9000, Gets: 9000, Others: 10}, false},
+		"another command for each":        {nameProxyRedis, cell{Requests: 9000, Gets: 9000, Others: 9000}, false},
+		"memory that is read anew":        {nameProxy, cell{Requests: 9000, Gets: 9}, true},
+		"memory that is not":              {nameProxy, cell{Requests: 9000, Gets: 10}, false},
+		"memory that something comes for": {nameProxy, cell{Requests: 9000, Others: 10}, false},
+	} {
+		c.cell.Contender, c.cell.Workload = c.contender, workload{Connections: 1}
+		figures := loadFigures{Cells: []cell{c.cell}}
+		if judged := figures.judgeCommands(c.contender); judged.Holds != c.holds {
+			t.Errorf("%s: %+v", name, judged)
+		}
+	}
+}
+
+// What was not measured is counted, or the report would say that all holds of which nothing is known.
+func TestMissingFiguresHoldNothing(t *testing.T) {
 	r, err := reportOf(t.TempDir())
-	if err != nil || len(r.sections) != 0 {
-		t.Errorf("got %v, %v", r, err)
+	if err != nil || len(r.sections) != len(areas()) {
+		t.Fatalf("got %v, %v", r, err)
+	}
+	for _, s := range r.sections {
+		if s.Command == "" || len(s.Wants) == 0 || len(s.Plots) > 0 {
+			t.Errorf("%s: wants %v, plots %v", s.Title, s.Wants, s.Plots)
+		}
+		for _, w := range s.Wants {
+			if w.Holds || w.Seen != "not measured" {
+				t.Errorf("%s: %+v", s.Title, w)
+			}
+		}
 	}
 	folder := t.TempDir()
 	if err := os.WriteFile(filepath.Join(folder, areaLoad+".json"), []byte("{"), 0o600); err != nil {
@@ -78,6 +116,33 @@ func TestMissingFiguresAreLeftOut(t *testing.T) {
 	}
 	if _, err := reportOf(folder); err == nil {
 		t.Error("figures that can't be read are not missing")
+	}
+}
+
+func TestMintsThatMustBeMeasuredAreJudged(t *testing.T) {
+	right := mintCounts{Proxy: 102, Optimum: 100}
+	days, week := mintRun{Pattern: "daily", Clients: dailyClients, Days: dailyDays, All: right}, &renewal{Fetches: 1, Mints: []int64{1}}
+	ahead := mintRun{Pattern: "launch", Clients: launchClients, AheadHours: 48, Renewal: week}
+	few, late, dear := days, ahead, days
+	few.Clients--
+	late.Renewal = &renewal{Fetches: 1, Mints: []int64{1}, Waits: waitCounts{Ten: 1}}
+	dear.All.Proxy++
+	for name, c := range map[string]struct {
+		runs        []mintRun
+		held, wants int
+	}{
+		"all of them":         {[]mintRun{days, ahead}, 4, 4},
+		"no launch":           {[]mintRun{days}, 3, 4},
+		"no daily users":      {[]mintRun{ahead}, 3, 4},
+		"too few of them":     {[]mintRun{few, ahead}, 4, 5},
+		"a launch that waits": {[]mintRun{days, late}, 3, 4},
+		"a mint too many":     {[]mintRun{dear, ahead}, 3, 4},
+		"none at all":         {nil, 0, 4},
+	} {
+		r := report{[]section{mintFigures{Runs: c.runs}.section()}}
+		if held, wants := r.held(); held != c.held || wants != c.wants {
+			t.Errorf("%s: %d of %d hold, want %d of %d", name, held, wants, c.held, c.wants)
+		}
 	}
 }
 

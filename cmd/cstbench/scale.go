@@ -16,6 +16,8 @@ const areaScale = "scale"
 // anything.
 type scaleFigures struct {
 	Quick    bool             `json:"quick,omitempty"`
+	Machine  machine          `json:"machine"`
+	Rounds   int              `json:"rounds"`
 	Bytes    bytesFigures     `json:"bytes"`
 	Clients  []clientsFigures `json:"clients"`
 	Replicas []fleetFigures   `json:"replicas"`
@@ -38,19 +40,21 @@ type scaleSize struct {
 	IdleSeconds int
 	// Starts is how often each way to start is, Rounds how often each slice is, Slice how many fetches each has.
 	Starts, Rounds, Slice int
+	// Features is how many of them are set against each other, the first ones.
+	Features int
 }
 
 func fullScale() scaleSize {
 	return scaleSize{
 		Clients: 1_000_000, Working: []int{1_000, 100_000, 1_000_000}, Minted: 10_000,
-		Replicas: []int{1, 2, 4, 8}, Fetches: 1_000, Mints: 50, IdleSeconds: 20, Starts: 25, Rounds: 60, Slice: 4_000,
+		Replicas: []int{1, 2, 4, 8}, Fetches: 1_000, Mints: 50, IdleSeconds: 20, Starts: 25, Rounds: 60, Slice: 4_000, Features: 9,
 	}
 }
 
 func quickScale() scaleSize {
 	return scaleSize{
 		Clients: 2_000, Working: []int{100, 2_000}, Minted: 100,
-		Replicas: []int{1, 2}, Fetches: 50, Mints: 5, IdleSeconds: 1, Starts: 2, Rounds: 2, Slice: 100,
+		Replicas: []int{1, 2}, Fetches: 50, Mints: 5, IdleSeconds: 1, Starts: 2, Rounds: 2, Slice: 100, Features: 4,
 	}
 }
 
@@ -81,7 +85,7 @@ func scaling(out io.Writer) *cli.Command {
 			if err != nil {
 				return err
 			}
-			figures.Quick = c.Bool("quick")
+			figures.Quick, figures.Machine, figures.Rounds = c.Bool("quick"), describeMachine(ctx), size.Rounds
 			return save(c.String("results"), areaScale, figures)
 		},
 	}

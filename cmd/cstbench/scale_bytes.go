@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"regexp"
@@ -59,8 +60,9 @@ func (r *scaleRun) measureBytes(ctx context.Context) (figures bytesFigures, err 
 
 // mintedBytes is what Redis's memory grows by for a mint.
 func (r *scaleRun) mintedBytes(ctx context.Context, store *kept) (float64, error) {
+	owner := rand.Text()
 	from := func(first int) func(number int) error {
-		return func(number int) error { return store.mint(ctx, numbered(first+number)) }
+		return func(number int) error { return store.mint(ctx, numbered(first+number), owner) }
 	}
 	// The first have Redis keep the scripts, and room for each connection.
 	if err := inParallel(ctx, 10*fillers, from(firstNew)); err != nil {

@@ -14,7 +14,7 @@ import (
 )
 
 // measureInside measures what can't be turned off: what a process with it takes for a fetch beyond one without it, over the whole
-// that a fetch takes by HTTP from memory, in nanoseconds.
+// that a fetch takes from memory through net/http, in nanoseconds.
 func (r *scaleRun) measureInside(ctx context.Context, store *kept, whole float64) ([]featureFigures, error) {
 	counted := metrics.New(metrics.Parts{
 		Codes: proxy.Codes(), Answers: answers(), Sheds: proxy.Sheds(), SealOperations: cache.SealOperations(),
@@ -30,8 +30,8 @@ func (r *scaleRun) measureInside(ctx context.Context, store *kept, whole float64
 		return plain.Get(ctx, store.seal.Key(numbered(number), "token")).Err()
 	})
 	return []featureFigures{
-		{Name: "metrics", Inside: true, Ratio: series},
-		{Name: "seal, of a Redis hit", Inside: true, Ratio: sealed},
+		{Name: "metrics", Base: throughNetHTTP, Inside: true, Ratio: series},
+		{Name: "seal, of a Redis hit", Base: throughNetHTTP, Inside: true, Ratio: sealed},
 	}, errors.Join(err, err2, with.close(ctx), without.close(ctx), plain.Close())
 }
 

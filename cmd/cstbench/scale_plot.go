@@ -30,7 +30,7 @@ func clientsCurves(all []clientsFigures) curves {
 }
 
 func featuresChart(features []featureFigures) chart {
-	c := chart{Title: "What features cost", Unit: "× the processor time of a fetch from memory as shipped", Rule: 1}
+	c := chart{Title: "What features cost", Unit: "× the processor time of a fetch without it, as the table says", Rule: 1}
 	for _, f := range features {
 		c.Bars = append(c.Bars, bar{Label: f.Name, Value: f.Ratio.Median, Low: f.Ratio.Low, High: f.Ratio.High})
 	}

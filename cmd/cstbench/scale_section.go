@@ -7,74 +7,23 @@ import (
 	"strings"
 )
 
-// What must hold.
-const (
-	mostRedisBytes  = 320
-	mostMemoryBytes = 400
-	// flat is how far the cost of a fetch may move with the number of clients.
-	flat = 0.15
-	// mostStartMS is how long a process may take until it is ready, mostIdleMiB what it may have resident then: 40 MB.
-	mostStartMS = 300
-	mostIdleMiB = 40e6 / (1 << 20)
-)
+// command measures it again. Without figures it is the plain one.
+func (f scaleFigures) command() string {
+	if f.Rounds == 0 {
+		return "go run ./cmd/cstbench scale"
+	}
+	return fmt.Sprintf("go run ./cmd/cstbench scale --rounds %d", f.Rounds)
+}
 
 // scaleSection is the part of the report about how cstproxy grows.
 func scaleSection(f scaleFigures) section {
 	var text strings.Builder
 	for _, part := range []string{
-		f.Bytes.text(), clientsText(f.Clients), replicasText(f.Replicas), startsText(f.Starts), f.Memory.text(), featuresText(f.Features),
+		f.Machine.text() + "\n\n", f.Bytes.text(), clientsText(f.Clients), replicasText(f.Replicas), startsText(f.Starts), f.Memory.text(), featuresText(f.Features),
 	} {
 		text.WriteString(part)
 	}
-	return section{Title: "Scale", Text: text.String(), Wants: scaleWants(f), Plots: scalePlots(f)}
-}
-
-// scaleWants is what must hold of it.
-func scaleWants(f scaleFigures) []want {
-	wants := []want{
-		atMost("Redis, bytes a token, sealed", f.Bytes.Redis, mostRedisBytes),
-		atMost("memory tier, bytes a token", f.Bytes.Memory, mostMemoryBytes),
-	}
-	if len(f.Clients) > 0 {
-		wants = append(wants,
-			isFlat("cost of a memory hit over HTTP, by number of clients", f.Clients, func(c clientsFigures) float64 { return c.Memory.Processor.Median }),
-			isFlat("cost of a Redis hit over HTTP, by number of clients", f.Clients, func(c clientsFigures) float64 { return c.Redis.Processor.Median }),
-		)
-	}
-	for _, fleet := range f.Replicas {
-		wants = append(wants,
-			exactly(fmt.Sprintf("commands at Redis for a memory hit, %s", countOf(fleet.Replicas, "replica")), fleet.MemoryHits, 0),
-			exactly(fmt.Sprintf("commands at Redis for a Redis hit, %s", countOf(fleet.Replicas, "replica")), fleet.RedisHits, 1),
-		)
-	}
-	for _, start := range f.Starts {
-		wants = append(wants, atMost("start-up to ready "+start.Name+", the slowest, ms", start.MaxMS, mostStartMS))
-	}
-	return append(wants,
-		atMost("idle resident memory with Redis, MiB", f.Memory.Idle, mostIdleMiB),
-		atMost("idle resident memory in memory alone, MiB", f.Memory.IdleAlone, mostIdleMiB),
-	)
-}
-
-func atMost(what string, seen, most float64) want {
-	return want{What: what, Wanted: fmt.Sprintf("≤ %.0f", most), Seen: fmt.Sprintf("%.0f", seen), Holds: seen > 0 && seen <= most}
-}
-
-func exactly(what string, seen counted, each int) want {
-	per := float64(seen.total()) / float64(max(seen.Fetches, 1))
-	return want{What: what, Wanted: fmt.Sprintf("exactly %d", each), Seen: fmt.Sprintf("%.3g", per), Holds: seen.Fetches > 0 && seen.total() == each*seen.Fetches}
-}
-
-func isFlat(what string, all []clientsFigures, of func(clientsFigures) float64) want {
-	values := make([]float64, len(all))
-	for i, f := range all {
-		values[i] = of(f)
-	}
-	low, high := slices.Min(values), slices.Max(values)
-	return want{
-		What: what, Wanted: fmt.Sprintf("within ± %.0f %%", flat*100), Seen: fmt.Sprintf("%.2f to %.2f", low, high),
-		Holds: low >= 1-flat && high <= 1+flat,
-	}
+	return section{Title: "Scale", Command: f.command(), Text: text.String(), Wants: scaleWants(f), Plots: scalePlots(f)}
 }
 
 func (f bytesFigures) text() string {

@@ -19,9 +19,14 @@ type startFigures struct {
 	MaxMS    float64   `json:"maxMs"`
 }
 
+// waysToStart are those that are measured.
+func waysToStart() []startFigures {
+	return []startFigures{{Name: "with Redis"}, {Name: "in memory alone"}}
+}
+
 // measureStarts starts cstproxy over and over, by turns with Redis and without.
 func (r *scaleRun) measureStarts(ctx context.Context) (ways []startFigures, err error) {
-	ways = []startFigures{{Name: "with Redis"}, {Name: "in memory alone"}}
+	ways = waysToStart()
 	settings := [][]string{nil, {"REDIS_URL="}}
 	for round := range r.size.Starts {
 		for i := range ways {

@@ -63,9 +63,10 @@ func (k *kept) fill(ctx context.Context, n int) error {
 	})
 }
 
-// mint leaves in Redis what a mint leaves there: it takes the lease, commits a token, and gives the lease back.
-func (k *kept) mint(ctx context.Context, client session.ClientID) error {
-	lease, err := k.Acquire(ctx, client, rand.Text())
+// mint leaves in Redis what a mint of owner's leaves there: it takes the lease, commits a token, and gives the lease back. The
+// same owner may try again, should it not have heard that it has the lease.
+func (k *kept) mint(ctx context.Context, client session.ClientID, owner string) error {
+	lease, err := k.Acquire(ctx, client, owner)
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,8 @@ func clientsText(all []clientsFigures) string {
 
 What a fetch costs where one of so many clients is asked for at random: the ratio to %s clients, the median of rounds in which
 each number of clients has its own process. Over HTTP it is the processor time of the proxy for a fetch; the mean has whatever
-the garbage collector took between the median ones. A grant in the process is a few hundred nanoseconds, so that most of it is
+the garbage collector took between the median ones. What callers wait has the interval of its median, too: who asks and who answers
+share the cores, so that it moves more than processor time. A grant in the process is a few hundred nanoseconds, so that most of it is
 how far the machine's memory is away once a million entries do not fit in its caches; over HTTP, as a caller sees it, little of that is
 left.
 
@@ -22,8 +23,8 @@ left.
 |---|---|---|---|---|---|---|---|---|---|
 `, thousands(all[0].Clients))
 	for _, c := range all {
-		fmt.Fprintf(&text, "| %s | %s | %.2f | %s | %.2f | %s | %s | %.2f | %.2f | %.0f |\n", thousands(c.Clients), between(c.Memory.Processor), c.Memory.Mean,
-			between(c.Redis.Processor), c.Redis.Mean, between(c.MemoryGrant), between(c.RedisGrant), c.Memory.Wait.Median, c.Redis.Wait.Median, c.ResidentMiB)
+		fmt.Fprintf(&text, "| %s | %s | %.2f | %s | %.2f | %s | %s | %s | %s | %.0f |\n", thousands(c.Clients), between(c.Memory.Processor), c.Memory.Mean,
+			between(c.Redis.Processor), c.Redis.Mean, between(c.MemoryGrant), between(c.RedisGrant), between(c.Memory.Wait), between(c.Redis.Wait), c.ResidentMiB)
 	}
 	fmt.Fprintf(&text, "\n![Processor time for a fetch by the number of clients](%s/%s.svg)\n\n", plotFolder, clientsPlot)
 	return text.String()
@@ -70,16 +71,26 @@ func plainName(name string) string {
 
 func featuresText(all []featureFigures) string {
 	var text strings.Builder
-	text.WriteString("### What each feature costs\n\nThe processor time of a fetch from memory with it, over that of one as shipped, in rounds in random order. " +
-		"The first row has two that are alike: how far the others are to be trusted. What can't be turned off was measured in a process " +
-		"with it and one without, and set against the whole of a fetch from memory. With a callers file each request has a key; a log at warn " +
-		"has no line for it.\n\n![What features cost](" + plotFolder + "/" + featuresPlot + ".svg)\n\n| feature | ratio |\n|---|---|\n")
+	fmt.Fprintf(&text, `### What each feature costs
+
+The processor time of a fetch from memory with it, over that of one without it, in rounds in random order. The first row has two that
+are alike: how far the others are to be trusted. As it is shipped, cstproxy answers a fetch that is nothing but that on the connection
+itself, before net/http; one header more, and net/http has it, which the second row shows. With a callers file, an audit, traces or
+pass-through net/http has all requests: these are set against such a one, and against a fetch on the connection they cost as much more as
+that row says. What can't be turned off was measured in a process with it and one without, and set against the whole of a fetch
+through net/http. With a callers file each request has a key; a log at warn has no line for it.
+
+![What features cost](%s/%s.svg)
+
+| feature | over | ratio |
+|---|---|---|
+`, plotFolder, featuresPlot)
 	for _, f := range all {
 		name := f.Name
 		if f.Inside {
 			name += " *(always on)*"
 		}
-		fmt.Fprintf(&text, "| %s | %s |\n", name, between(f.Ratio))
+		fmt.Fprintf(&text, "| %s | %s | %s |\n", name, f.Base, between(f.Ratio))
 	}
 	return text.String() + "\n"
 }

@@ -19,7 +19,7 @@ func TestScaleInItsShortestFormCountsRight(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out) // a count that is wrong, too
 	}
 	var figures scaleFigures
-	if err := load(folder, areaScale, &figures); err != nil || !figures.Quick {
+	if err := load(folder, areaScale, &figures); err != nil || !figures.Quick || figures.Machine.Cores == 0 || figures.Rounds != size.Rounds {
 		t.Fatalf("%+v, %v", figures, err)
 	}
 	for i, fleet := range figures.Replicas {
@@ -37,11 +37,11 @@ func TestScaleInItsShortestFormCountsRight(t *testing.T) {
 	if figures.Memory.Idle < 1 || figures.Memory.LoadedMost < figures.Memory.Idle {
 		t.Errorf("resident memory: %+v", figures.Memory)
 	}
-	if got, want := len(figures.Features), 9; got != want {
+	if got, want := len(figures.Features), 5; got != want {
 		t.Errorf("%d features, want %d", got, want)
 	}
 	for _, f := range figures.Features {
-		if f.Ratio.Median <= 0 {
+		if f.Ratio.Median <= 0 || f.Base == "" {
 			t.Errorf("%s: %+v", f.Name, f.Ratio)
 		}
 	}
@@ -89,34 +89,49 @@ func TestCommandsAreReadAsRedisShowsThem(t *testing.T) {
 	}
 }
 
+// enough are figures at every limit.
+func enough() scaleFigures {
+	one := httpFigures{Processor: ratio{Median: 1}, Wait: ratio{Median: 1}}
+	all := scaleFigures{
+		Bytes:  bytesFigures{Clients: fullScale().Clients, Redis: mostRedisBytes, Memory: mostMemoryBytes},
+		Starts: []startFigures{{Name: "with Redis", MaxMS: mostStartMS}, {Name: "in memory alone", MaxMS: 1}},
+		Memory: memoryFigures{Idle: mostIdleMiB, IdleAlone: 1},
+	}
+	for _, n := range fullScale().Working {
+		all.Clients = append(all.Clients, clientsFigures{Clients: n, Memory: one, Redis: one})
+	}
+	all.Clients[2].Memory.Processor.Median = 1 + flat
+	for _, n := range fullScale().Replicas {
+		hit := counted{Fetches: 1, Commands: map[string]int{"get token": 1}}
+		all.Replicas = append(all.Replicas, fleetFigures{Replicas: n, MemoryHits: counted{Fetches: 1}, RedisHits: hit})
+	}
+	return all
+}
+
 func TestWhatMustHoldOfScaleHoldsUpToItsLimit(t *testing.T) {
-	clients := func(most float64) []clientsFigures {
-		one := httpFigures{Processor: ratio{Median: 1}}
-		return []clientsFigures{{Clients: 10, Memory: one, Redis: one}, {Clients: 20, Memory: httpFigures{Processor: ratio{Median: most}}, Redis: one}}
-	}
-	within := scaleFigures{
-		Bytes: bytesFigures{Redis: mostRedisBytes, Memory: mostMemoryBytes}, Clients: clients(1.15),
-		Starts:   []startFigures{{Name: "with Redis", MaxMS: mostStartMS}},
-		Memory:   memoryFigures{Idle: mostIdleMiB, IdleAlone: 1},
-		Replicas: []fleetFigures{{Replicas: 1, MemoryHits: counted{Fetches: 1}, RedisHits: counted{Fetches: 1, Commands: map[string]int{"get token": 1}}}},
-	}
+	const redisBytes, memoryBytes = "Redis, bytes a token, sealed, 1,000,000 clients", "memory tier, bytes a token, 1,000,000 clients"
+	const memoryHit, redisHit = "cost of a memory hit over HTTP, 1,000 to 1,000,000 clients", "cost of a Redis hit over HTTP, 1,000 to 1,000,000 clients"
+	const memoryWait, redisWait = "median wait for a memory hit over HTTP, 1,000 to 1,000,000 clients", "median wait for a Redis hit over HTTP, 1,000 to 1,000,000 clients"
 	for name, c := range map[string]struct {
 		change func(*scaleFigures)
 		want   []string // what does not hold
 	}{
-		"at every limit":   {func(*scaleFigures) {}, nil},
-		"a byte in Redis":  {func(f *scaleFigures) { f.Bytes.Redis += 0.6 }, []string{"Redis, bytes a token, sealed"}},
-		"a byte in memory": {func(f *scaleFigures) { f.Bytes.Memory++ }, []string{"memory tier, bytes a token"}},
-		"not measured":     {func(f *scaleFigures) { f.Bytes = bytesFigures{} }, []string{"Redis, bytes a token, sealed", "memory tier, bytes a token"}},
-		"dearer with more": {func(f *scaleFigures) { f.Clients = clients(1.16) }, []string{"cost of a memory hit over HTTP, by number of clients"}},
-		"a slow start":     {func(f *scaleFigures) { f.Starts = []startFigures{{Name: "x", MaxMS: 301}} }, []string{"start-up to ready x, the slowest, ms"}},
-		"a large process":  {func(f *scaleFigures) { f.Memory.Idle++ }, []string{"idle resident memory with Redis, MiB"}},
+		"at every limit":    {func(*scaleFigures) {}, nil},
+		"a byte in Redis":   {func(f *scaleFigures) { f.Bytes.Redis += 0.6 }, []string{redisBytes}},
+		"a byte in memory":  {func(f *scaleFigures) { f.Bytes.Memory++ }, []string{memoryBytes}},
+		"of fewer clients":  {func(f *scaleFigures) { f.Bytes.Clients-- }, []string{redisBytes, memoryBytes}},
+		"dearer with more":  {func(f *scaleFigures) { f.Clients[2].Memory.Processor.Median = 1.16 }, []string{memoryHit}},
+		"slower with more":  {func(f *scaleFigures) { f.Clients[1].Redis.Wait.Median = 0.84 }, []string{redisWait}},
+		"a crowd missing":   {func(f *scaleFigures) { f.Clients = f.Clients[:2] }, []string{memoryHit, redisHit, memoryWait, redisWait}},
+		"a slow start":      {func(f *scaleFigures) { f.Starts[1].MaxMS = 301 }, []string{"start-up to ready in memory alone, the slowest, ms"}},
+		"a start missing":   {func(f *scaleFigures) { f.Starts = f.Starts[:1] }, []string{"start-up to ready in memory alone, the slowest, ms"}},
+		"a large process":   {func(f *scaleFigures) { f.Memory.Idle++ }, []string{"idle resident memory with Redis, MiB"}},
+		"a replica missing": {func(f *scaleFigures) { f.Replicas = f.Replicas[:3] }, []string{"commands at Redis for a memory hit, 8 replicas", "commands at Redis for a Redis hit, 8 replicas"}},
 		"a command": {func(f *scaleFigures) { f.Replicas[0].MemoryHits.Commands = map[string]int{"x": 1} },
 			[]string{"commands at Redis for a memory hit, 1 replica"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			figures := within
-			figures.Replicas = append([]fleetFigures(nil), within.Replicas...)
+			figures := enough()
 			c.change(&figures)
 			var broken []string
 			for _, w := range scaleWants(figures) {

@@ -4,6 +4,8 @@ package main
 // again, and held to what is committed, without measuring.
 type section struct {
 	Title string
+	// Command is what measures it.
+	Command string
 	// Text is Markdown below the title. It shows a plot by its path: ![…](cmd/cstbench/plots/NAME.svg).
 	Text string
 	// Wants are what must hold; the report has them all in one table.
@@ -19,3 +21,6 @@ type want struct {
 	Seen   string // "0.93 (0.92 to 0.94)"
 	Holds  bool
 }
+
+// missing is a want of which nothing was measured: it is counted, and does not hold.
+func missing(what, wanted string) want { return want{What: what, Wanted: wanted, Seen: "not measured"} }

@@ -18,7 +18,7 @@ func TestLoadCountsWhatItAsksAndReportsIt(t *testing.T) {
 			t.Fatalf("%v\n%s", err, out)
 		}
 	}
-	run("load", "--quick", "--cstproxy", proxy, "--connections", "1,16", "--only", "echo,echo-again,goredis-unix,cstproxy,cstproxy-redis,cstproxy-redis-unix")
+	run("load", "--quick", "--cstproxy", proxy, "--connections", "1,16", "--only", "echo,echo-again,goredis-unix,cstproxy,cstproxy-callers,cstproxy-redis,cstproxy-redis-unix")
 	var figures loadFigures
 	if err := load(folder, areaLoad, &figures); err != nil {
 		t.Fatal(err)
@@ -26,20 +26,22 @@ func TestLoadCountsWhatItAsksAndReportsIt(t *testing.T) {
 	checkFigures(t, figures)
 	run("report", "--to", filepath.Join(folder, "B.md"), "--plots", folder)
 	text, err := os.ReadFile(filepath.Join(folder, "B.md"))
-	if err != nil || !strings.Contains(string(text), "| cstproxy-redis, Redis commands for a hit, 1 connection | exactly 1 |") {
-		t.Errorf("the report is\n%s\n%v", text, err)
+	for _, wanted := range []string{"| cstproxy-redis, Redis commands for a hit, 1 connection | exactly 1 |", "| generator, cores |"} {
+		if err != nil || !strings.Contains(string(text), wanted) {
+			t.Errorf("want %q; the report is\n%s\n%v", wanted, text, err)
+		}
 	}
 }
 
 // checkFigures holds the counts of a quick run.
 func checkFigures(t *testing.T, figures loadFigures) {
 	t.Helper()
-	const contenders, workloads = 6, 3
+	const contenders, workloads = 7, 3
 	if len(figures.Cells) != contenders*workloads || len(figures.Skipped) != 0 {
 		t.Errorf("%d cells; skipped %v", len(figures.Cells), figures.Skipped)
 	}
 	for _, c := range figures.Cells {
-		if c.Requests <= c.Workload.Connections || c.Own <= 0 || c.P50 <= 0 || c.P99 < c.P50 {
+		if c.Generator <= 0 || c.Generator > 2 || c.Requests <= c.Workload.Connections || c.Own <= 0 || c.P50 <= 0 || c.P99 < c.P50 {
 			t.Errorf("%s, %s: %+v", c.Contender, c.Workload, c)
 		}
 		one := c.Contender == "goredis-unix" || strings.HasPrefix(c.Contender, "cstproxy-redis") && c.Workload.Connections == 1

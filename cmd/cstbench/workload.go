@@ -30,6 +30,8 @@ type sample struct {
 	P50, P99, P999 float64
 	// Own is the contender's processor time for a request, Redis that of redis-server.
 	Own, Redis float64
+	// Generator is how many cores whoever asked used, which is one at most.
+	Generator float64
 	// Requests are all that were answered, Commands what Redis counted meanwhile: name -> number.
 	Requests, Unanswered int
 	Commands             map[string]int
@@ -47,13 +49,14 @@ type machineTimes struct {
 func sampleOf(t traffic, result outcome, before, after machineTimes) sample {
 	quantile := func(q float64) float64 { return float64(result.Latency.ValueAtQuantile(q)) }
 	each := func(used time.Duration) float64 { return float64(used) / float64(max(result.Timed, 1)) }
-	own, redis := after.own-before.own, after.redis-before.redis
-	other := after.busy - before.busy - own - redis - (after.self - before.self)
+	own, redis, self := after.own-before.own, after.redis-before.redis, after.self-before.self
+	other := after.busy - before.busy - own - redis - self
+	cores := func(used time.Duration) float64 { return float64(used) / float64(max(after.at.Sub(before.at), 1)) }
 	return sample{
 		PerSecond: float64(result.Within) / t.Length.Seconds(),
 		P50:       quantile(50), P99: quantile(99), P999: quantile(99.9),
-		Own: each(own), Redis: each(redis),
+		Own: each(own), Redis: each(redis), Generator: cores(self),
 		Requests: result.Requests, Unanswered: result.Unanswered,
-		Other: max(0, float64(other)/float64(after.at.Sub(before.at))),
+		Other: max(0, cores(other)),
 	}
 }

@@ -37,7 +37,7 @@ type world struct {
 	Redis *redisServer
 	// Document is the token document, as cstproxy answers it for clientID, and without a line end.
 	Document []byte
-	// Others are those of the other clients.
+	// Others are those of the other clients, once a contender is to be asked for them.
 	Others [][]byte
 	// Portal is the URL of the simulated Portal, PortalKey what it takes.
 	Portal, PortalKey string
@@ -150,6 +150,18 @@ func (w *world) writeDocument(ctx context.Context) error {
 	}
 	if w.Document, err = w.keep(ctx, first.Target, clientID); err != nil {
 		return errors.Join(err, first.Stop())
+	}
+	return first.Stop()
+}
+
+// writeOthers does so for the other clients, once; it takes a moment, and few contenders are asked for them.
+func (w *world) writeOthers(ctx context.Context) error {
+	if len(w.Others) > 0 {
+		return nil
+	}
+	first, err := w.startProxy(ctx, "others", "CSTPROXY_MINT_RATE=0")
+	if err != nil {
+		return err
 	}
 	for i := range otherClients {
 		document, err := w.keep(ctx, first.Target, otherID(i))
