@@ -39,7 +39,7 @@ type peer struct {
 	idle list.List
 }
 
-// connection is one of a peer's. Its elements are nil while requests are answered, of which HTTP/2 may have several.
+// connection is one of a peer's. Its elements are nil while requests are answered by a handler, of which HTTP/2 may have several.
 type connection struct {
 	conn     net.Conn
 	peer     *peer
@@ -124,14 +124,26 @@ func (c *Connections) add(conn net.Conn) *connection {
 
 // drop makes room for one that came last: if all others are being answered, it is the one to go.
 func (c *Connections) drop() {
-	idle := &c.idle // in which is the newcomer, at least
-	if share := c.most / len(c.peers); c.largest.open > share && c.largest.idle.Len() > 0 {
-		idle = &c.largest.idle
+	var victim *connection
+	if share := c.most / len(c.peers); c.largest.open > share {
+		victim = longest(&c.largest.idle)
 	}
-	victim, _ := idle.Front().Value.(*connection)
+	if victim == nil {
+		victim = longest(&c.idle) // in which is the newcomer, at least
+	}
 	c.forget(victim)
 	c.dropped()
 	_ = raw(victim.conn).Close() // net/http finds out, and has it removed
+}
+
+// longest returns the one that has waited longest.
+func longest(idle *list.List) *connection {
+	for e := idle.Front(); e != nil; e = e.Next() {
+		if one, ok := e.Value.(*connection); ok && one.requests == 0 {
+			return one
+		}
+	}
+	return nil
 }
 
 func (c *Connections) remove(conn net.Conn) {
@@ -154,11 +166,6 @@ func (c *Connections) forget(one *connection) {
 func (c *Connections) busy(one *connection) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.occupy(one)
-}
-
-// occupy takes a connection out of those without a request.
-func (c *Connections) occupy(one *connection) {
 	one.requests++
 	c.unwait(one)
 }
@@ -167,18 +174,24 @@ func (c *Connections) rest(one *connection) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	one.requests--
-	if one.requests == 0 && c.open[one.conn] == one {
+	if one.requests == 0 && one.all == nil && c.open[one.conn] == one {
 		c.wait(one)
 	}
 }
 
-// begin is busy for the connection as net/http has it; end must follow.
+// begin is busy for the connection as net/http has it, for so short a time that its place goes to the end at once; end must
+// follow.
 func (c *Connections) begin(conn net.Conn) *connection {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	one := c.open[conn]
-	if one != nil {
-		c.occupy(one)
+	if one == nil {
+		return nil
+	}
+	one.requests++
+	if one.all != nil {
+		c.idle.MoveToBack(one.all)
+		one.peer.idle.MoveToBack(one.own)
 	}
 	return one
 }

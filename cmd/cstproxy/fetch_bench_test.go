@@ -3,8 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"io"
-	"iter"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -89,70 +87,30 @@ func fetches(tb testing.TB, a *application) map[string]func() {
 	}
 }
 
-// onConnection returns a fetch that is answered on the connection, for as long as it is a hit: from the bytes of the request,
-// as they are read, to those of the answer.
+// onConnection returns a fetch that is answered on the connection, and what the system takes to carry it over there and back.
 func onConnection(tb testing.TB, a *application) func() {
 	tb.Helper()
 	server := a.server(a.data)
-	listener := a.answering(server, a.bound(server, portData, 1), endless{})
-	next, stop := iter.Pull(func(answered func([]byte) bool) {
-		accepted, err := listener.Accept()
-		if err != nil {
-			tb.Error(err)
-			return
-		}
-		conn, _ := raw(accepted).(*requests)
-		conn.answered = answered
-		server.ConnContext(tb.Context(), accepted)
-		_, _ = accepted.Read(make([]byte, 4096)) // which returns only what is for net/http
-	})
-	tb.Cleanup(stop)
+	inner, err := (&net.ListenConfig{}).Listen(tb.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	listener := a.answering(server, a.bound(server, portData, 1), inner)
+	go func() { _ = server.Serve(listener) }()
+	tb.Cleanup(func() { _ = server.Close() })
+	conn, err := (&net.Dialer{}).DialContext(tb.Context(), "tcp", inner.Addr().String())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = conn.Close() })
+	request, answer := []byte("GET /v1/clients/"+fetched+"/token HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nAccept: application/json\r\n\r\n"), make([]byte, 4096)
 	return func() {
-		if answer, ok := next(); !ok || !bytes.HasPrefix(answer, []byte("HTTP/1.1 200 OK\r\n")) {
-			tb.Fatalf("answered %q", answer)
+		_, _ = conn.Write(request)
+		if n, err := conn.Read(answer); err != nil || !bytes.HasPrefix(answer[:n], []byte("HTTP/1.1 200 OK\r\n")) {
+			tb.Fatalf("answered %q, %v", answer[:n], err)
 		}
 	}
 }
-
-func raw(conn net.Conn) net.Conn {
-	for {
-		inner, ok := conn.(interface{ NetConn() net.Conn })
-		if !ok {
-			return conn
-		}
-		conn = inner.NetConn()
-	}
-}
-
-// endless is a listener to whom somebody comes at once.
-type endless struct{ net.Listener }
-
-func (endless) Accept() (net.Conn, error) { return &requests{}, nil }
-
-// requests is a connection on which one fetch comes after the other, each when the one before was answered.
-type requests struct {
-	net.Conn
-	answered func(text []byte) bool
-	ended    bool
-}
-
-func (r *requests) Read(p []byte) (int, error) {
-	if r.ended {
-		return 0, io.EOF
-	}
-	return copy(p, "GET /v1/clients/"+fetched+"/token HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nUser-Agent: app\r\nAccept: application/json\r\n\r\n"), nil
-}
-
-func (r *requests) Write(p []byte) (int, error) {
-	r.ended = !r.answered(p)
-	return len(p), nil
-}
-
-func (*requests) Close() error                     { return nil }
-func (*requests) LocalAddr() net.Addr              { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8080} }
-func (*requests) RemoteAddr() net.Addr             { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1234} }
-func (*requests) SetReadDeadline(time.Time) error  { return nil }
-func (*requests) SetWriteDeadline(time.Time) error { return nil }
 
 // stores are where a token is found: in the process alone, in the memory before Redis, or in Redis.
 func stores(tb testing.TB) map[string][]string {
@@ -189,8 +147,8 @@ func TestFetchAllocations(t *testing.T) {
 	if raceDetector {
 		t.Skip("SKIPPED: the race detector allocates too")
 	}
-	// Two of them are the connection's place among those that are idle, one is the client's id, and one tells metrics.
-	const onConnections = 4
+	// It is the client's id.
+	const onConnections = 1
 	stores := stores(t)
 	for store, most := range map[string]map[string]float64{
 		"alone":  {"grant": 0, "handler": 4, "connection": onConnections},
