@@ -27,7 +27,7 @@ func loading(out io.Writer) *cli.Command {
 		Usage: "measure the proxy under load, beside others",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "quick", Usage: "a few short slices, which show that it works, not how fast"},
-			&cli.IntFlag{Name: "rounds", Value: 60, Usage: "how often each contender is measured"},
+			&cli.IntFlag{Name: "rounds", Value: 40, Usage: "how often each contender is measured"},
 			&cli.DurationFlag{Name: "slice", Value: 150 * time.Millisecond, Usage: "for how long, each time"},
 			&cli.StringSliceFlag{Name: "only", Usage: "measure the contenders with these `NAMES` alone"},
 			&cli.IntSliceFlag{Name: "connections", Value: []int{1, 16, 64}, Usage: "how many ask at once"},

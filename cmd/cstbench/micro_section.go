@@ -65,7 +65,7 @@ const (
 	wholeFetch = "Fetch/memory-handler"
 	// grantFetch is the part of it below the handler: broker, decision, and store, with their metrics.
 	grantFetch = "Fetch/memory-grant"
-	// hitFetch is a fetch that is answered on the connection, from the bytes of the request to those of the answer.
+	// hitFetch is a fetch that is answered on the connection, from the caller's write to its read: with what the system takes.
 	hitFetch = "Fetch/memory-connection"
 	// mostHitAllocations is what the grant may allocate.
 	mostHitAllocations = 2
@@ -93,9 +93,9 @@ func microSection(f microFigures) section {
 	fmt.Fprintf(&text, `What is done for a fetch, in the process and without what net/http costs on either side, as shares of a whole fetch from memory
 (`+"`%s`"+`): medians of the baseline that is committed. `+"`make micro`"+` runs them again and compares by benchstat; `+"`make allocations`"+` holds the
 allocations, which are exact on any machine, in CI. `+"`%s`"+` is the way that a plain fetch goes as shipped: it is answered on the
-connection, and net/http never has it; the handler has all others, and `+"`%s`"+` is what both ask, where a hit allocates nothing. On the connection
-two allocations are for its place among those that are idle, and one for the client's id; the others, and those of the handler, are for
-metrics, the answer and its header.
+connection, and net/http never has it; its time is that of a caller on TCP, with what the system takes to carry a fetch there and back. The
+handler has all others, and `+"`%s`"+` is what both ask, where a hit allocates nothing. On the connection the one allocation is the
+client's id; those of the handler are for metrics, the answer and its header.
 
 Profile-guided optimisation was measured once, and left out: it saves some 7 %% of the processor time of a request, and takes 100 s more to
 build for each architecture, and 0.45 MB more of binary.

@@ -61,7 +61,7 @@ func (a *answered) WriteHeader(status int)         { a.status = status }
 func (a *answered) Write(body []byte) (int, error) { return len(body), nil }
 
 // fetches are the ways to fetch a token in the process: the first grants it, the second answers a request too, and the third
-// answers it on the connection.
+// has it answered on the connection.
 func fetches(tb testing.TB, a *application) map[string]func() {
 	tb.Helper()
 	ctx := caller.ConnContext(tb.Context(), nil)
