@@ -1,4 +1,4 @@
-//go:build !unix
+//go:build !linux
 
 package proxy
 
@@ -6,3 +6,8 @@ package proxy
 func (*hitConn) open() bool { return false }
 
 func (c *hitConn) await(p []byte) (int, error) { return c.Conn.Read(p) }
+
+func (c *hitConn) write(answer []byte, _ uintptr) error {
+	_, err := c.Write(answer)
+	return err
+}

@@ -74,8 +74,8 @@ func (c *hitConn) changed(state http.ConnState) {
 	}
 }
 
-// hit answers a request that is one.
-func (c *hitConn) hit(text []byte) bool {
+// hit answers a request that is one, on the connection's own socket.
+func (c *hitConn) hit(text []byte, socket uintptr) bool {
 	p, ok := parsePlain(text)
 	if !ok || !c.hits.ended.TryRLock() {
 		return false
@@ -96,8 +96,7 @@ func (c *hitConn) hit(text []byte) bool {
 		_ = c.Conn.SetWriteDeadline(c.writable)
 	}
 	c.answered = now
-	_, err := c.Write(c.out)
-	if err != nil {
+	if err := c.write(c.out, socket); err != nil {
 		_ = c.Close() // which is how net/http learns of it
 	}
 	return true
