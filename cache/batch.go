@@ -10,7 +10,7 @@ import (
 
 const (
 	// apart is how many reads go each by itself: to wait for others costs them more than the round trips that it saves.
-	apart = 4
+	apart = 8
 	// mostBatches go at once: while Redis answers one, the next is under way.
 	mostBatches = 2
 )

@@ -8,6 +8,8 @@ import (
 	"syscall"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/cstproxy/cstproxy/proxy/socket"
 )
 
 // errOldLink makes the pool drop a connection instead of using it again.
@@ -37,6 +39,9 @@ func (l *links) DialHook(next redis.DialHook) redis.DialHook {
 		conn, err := next(ctx, network, addr)
 		if err != nil {
 			return nil, err
+		}
+		if own, ok := socket.New(conn); ok {
+			conn = own
 		}
 		return &link{Conn: conn, era: era, of: l}, nil
 	}

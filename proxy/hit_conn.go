@@ -7,8 +7,9 @@ import (
 	"net/http"
 	"os"
 	"sync/atomic"
-	"syscall"
 	"time"
+
+	"github.com/cstproxy/cstproxy/proxy/socket"
 )
 
 // hitConn is a connection on which hits are answered while net/http waits for a request.
@@ -16,8 +17,8 @@ type hitConn struct {
 	net.Conn
 
 	hits *Hits
-	// raw is the same connection, as the system has it.
-	raw syscall.RawConn
+	// socket is the same connection.
+	socket *socket.Conn
 	// resting: net/http waits for a request, has none in part, and owes no answer.
 	resting atomic.Bool
 	// handed is what net/http was handed, served how many requests it answered.
@@ -33,7 +34,7 @@ type hitConn struct {
 // Read implements [net.Conn].
 func (c *hitConn) Read(p []byte) (int, error) {
 	for c.resting.Load() {
-		n, err := c.await(p)
+		n, err := c.socket.Await(p, c.hit)
 		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) || !c.mayRest() {
 			c.handOver(p[:n])
 			return n, err
@@ -74,8 +75,8 @@ func (c *hitConn) changed(state http.ConnState) {
 	}
 }
 
-// hit answers a request that is one, on the connection's own socket.
-func (c *hitConn) hit(text []byte, socket uintptr) bool {
+// hit answers a request that is one.
+func (c *hitConn) hit(text []byte) bool {
 	p, ok := parsePlain(text)
 	if !ok || !c.hits.ended.TryRLock() {
 		return false
@@ -96,7 +97,7 @@ func (c *hitConn) hit(text []byte, socket uintptr) bool {
 		_ = c.Conn.SetWriteDeadline(c.writable)
 	}
 	c.answered = now
-	if err := c.write(c.out, socket); err != nil {
+	if _, err := c.socket.Write(c.out); err != nil {
 		_ = c.Close() // which is how net/http learns of it
 	}
 	return true

@@ -4,6 +4,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/cstproxy/cstproxy/proxy/socket"
 )
 
 // Guard has server tell when its connections rest. Hooks that it has stay.
@@ -30,11 +32,14 @@ type hitListener struct {
 
 func (l hitListener) Accept() (net.Conn, error) {
 	conn, err := l.Listener.Accept()
-	own := &hitConn{Conn: conn, hits: l.hits}
-	if err != nil || !own.open() {
-		return conn, err
+	if err != nil {
+		return nil, err
 	}
-	return own, nil
+	own, ok := socket.New(conn)
+	if !ok {
+		return conn, nil
+	}
+	return &hitConn{Conn: conn, socket: own, hits: l.hits}, nil
 }
 
 // hitLimits are those of the server.

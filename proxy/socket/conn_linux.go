@@ -1,0 +1,83 @@
+package socket
+
+import (
+	"net"
+	"syscall"
+	"unsafe"
+)
+
+// Conn is a connection that is read and written without telling the scheduler. Deadlines and errors are those of the
+// connection that it is made of.
+type Conn struct {
+	net.Conn
+	raw syscall.RawConn
+}
+
+// New returns a Conn made of inner; false if that is not the system's own, as of TLS, or its system is not Linux.
+func New(inner net.Conn) (*Conn, bool) {
+	system, ok := inner.(syscall.Conn)
+	if !ok {
+		return nil, false
+	}
+	raw, err := system.SyscallConn()
+	return &Conn{Conn: inner, raw: raw}, err == nil
+}
+
+// SyscallConn implements [syscall.Conn].
+func (c *Conn) SyscallConn() (syscall.RawConn, error) { return c.raw, nil }
+
+// Read implements [net.Conn].
+func (c *Conn) Read(p []byte) (int, error) { return c.Await(p, func([]byte) bool { return false }) }
+
+// Await reads until there is something that take does not take, which it returns: a piece of what the peer sends, or how the
+// connection ended. It does not read once more to find that nothing is there, as package net does: what fills no buffer was
+// all, and of what comes later the poller tells.
+func (c *Conn) Await(p []byte, take func(text []byte) bool) (n int, err error) {
+	_ = c.raw.Read(func(fd uintptr) (over bool) {
+		for {
+			var failure syscall.Errno
+			n, failure = atOnce(syscall.SYS_READ, fd, p)
+			switch {
+			case n <= 0:
+				return failure != syscall.EAGAIN
+			case !take(p[:n]):
+				return true
+			case n < len(p):
+				n = 0
+				return false
+			}
+		}
+	})
+	if n > 0 {
+		return n, nil
+	}
+	return c.Conn.Read(p) // which finds the same, and says it as net does
+}
+
+// Write implements [net.Conn]. It waits only where there is no room for what is left.
+func (c *Conn) Write(p []byte) (n int, err error) {
+	_ = c.raw.Write(func(fd uintptr) bool {
+		n, _ = atOnce(syscall.SYS_WRITE, fd, p)
+		return true
+	})
+	if n == len(p) {
+		return n, nil
+	}
+	more, err := c.Conn.Write(p[n:]) // which finds what is wrong, if anything is
+	return n + more, err
+}
+
+// atOnce reads or writes a socket, which never blocks since net opened it. The scheduler is not told, as syscall.Read does:
+// it would look every 20 µs whether the call lasts, on a thread of its own, and take the processor away from one that does.
+func atOnce(call, fd uintptr, p []byte) (int, syscall.Errno) {
+	for {
+		n, _, failure := syscall.RawSyscall(call, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p))) //nolint:gosec // as the rules of unsafe have it for calls
+		switch failure {
+		case 0:
+			return int(n), 0
+		case syscall.EINTR:
+		default:
+			return 0, failure
+		}
+	}
+}
