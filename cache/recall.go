@@ -23,10 +23,10 @@ func (t *Tier) Recall(
 ) (session.Token, time.Time, bool) {
 	r, found := t.tokens.get(client)
 	now := t.parts.Now()
-	if !found || r.unsaved || !good(r.token, now) {
+	if found && (r.unsaved || !good(r.token, now)) {
 		return session.Token{}, time.Time{}, false
 	}
-	if t.fresh(r, now) {
+	if found && t.fresh(r, now) {
 		t.parts.Meter.MemoryHit()
 		return r.token, now, true
 	}

@@ -105,7 +105,7 @@ func (f loadFigures) unanswered(name string, w workload) string {
 
 func (f loadFigures) commandText(out *strings.Builder) {
 	out.WriteString("### Commands at Redis\n\nAs Redis counts them (`INFO commandstats`), for each request; all commands count, but for what comes in the background in as " +
-		"long a time, which was counted while nobody asked. That is not even, so that of commands other than `GET` up to twice as many as came while the floor was asked say nothing; of `GET` the number is exact. " +
+		"long a time, which was counted while nobody asked. That is not even, since ten proxies are there that nobody asks, so that beyond the reads it says little: those of one proxy alone are counted one by one under Scale. " +
 		"Callers who ask cstproxy for the same client at the same moment share a read, so that it may be less than 1. " +
 		"A token in memory is read anew every 30 seconds.\n\n| contender | commands for a request |\n|---|---|\n")
 	for _, name := range f.Contenders {

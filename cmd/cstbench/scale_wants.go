@@ -9,7 +9,7 @@ import (
 const (
 	mostRedisBytes  = 320
 	mostMemoryBytes = 400
-	// flat is how far the cost of a fetch may move with the number of clients.
+	// flat is how far from the mean of all numbers of clients the cost of a fetch may be with any of them.
 	flat = 0.15
 	// mostStartMS is how long a process may take until it is ready, mostIdleMiB what it may have resident then: 40 MB.
 	mostStartMS = 300
@@ -85,7 +85,7 @@ func exactly(what string, seen counted, each int) want {
 func isFlat(what string, all []clientsFigures, of func(clientsFigures) float64) want {
 	working := fullScale().Working
 	what = fmt.Sprintf("%s, %s to %s clients", what, thousands(working[0]), thousands(working[len(working)-1]))
-	wanted := fmt.Sprintf("within ± %.0f %%", flat*100)
+	wanted := fmt.Sprintf("within ± %.0f %% of the mean", flat*100)
 	var values []float64
 	for _, n := range working {
 		i := slices.IndexFunc(all, func(c clientsFigures) bool { return c.Clients == n })
@@ -94,6 +94,11 @@ func isFlat(what string, all []clientsFigures, of func(clientsFigures) float64) 
 		}
 		values = append(values, of(all[i]))
 	}
-	low, high := slices.Min(values), slices.Max(values)
+	sum := 0.0
+	for _, value := range values {
+		sum += value
+	}
+	mean := sum / float64(len(values))
+	low, high := slices.Min(values)/mean, slices.Max(values)/mean
 	return want{What: what, Wanted: wanted, Seen: fmt.Sprintf("%.2f to %.2f", low, high), Holds: low >= 1-flat && high <= 1+flat}
 }

@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// Remembering is a [Store] that knows of which clients there are tokens, as far as this replica has seen.
+// Remembering is a [Store] that knows what it would find, as far as this replica has seen.
 type Remembering interface {
-	// Recall returns what Load does, and when it was so by the clock that lives are judged by. It looks only if what is
-	// remembered of the client is good, and is false where that is not, or what it found: then nothing may have been looked for.
+	// Recall returns what Load does, and when it was so by the clock that lives are judged by. It is false where that is not
+	// good. Where what is remembered of the client is not, it does not look.
 	Recall(ctx context.Context, client ClientID, good func(Token, time.Time) bool) (token Token, at time.Time, ok bool)
 }
 
 // Hit returns what [Broker.Grant] would for a client whose token is to be served as it is; false where there is more to it. It
-// looks only where it is likely to be so, that no other is looked for twice.
+// does not look where it is known not to be so; who is new is looked for again, which is little beside a mint.
 func (b *Broker) Hit(ctx context.Context, client ClientID) (Grant, bool) {
 	if b.remembering == nil {
 		return Grant{}, false
