@@ -23,7 +23,7 @@ func (t *Tier) Recall(
 ) (session.Token, time.Time, bool) {
 	r, found := t.tokens.get(client)
 	now := t.parts.Now()
-	if found && (r.unsaved || !good(r.token, now)) {
+	if !found && !t.forgets() || found && (r.unsaved || !good(r.token, now)) {
 		return session.Token{}, time.Time{}, false
 	}
 	if found && t.fresh(r, now) {
@@ -33,6 +33,11 @@ func (t *Tier) Recall(
 	token, err := t.share(ctx, client)
 	now = t.parts.Now()
 	return token, now, err == nil && good(token, now)
+}
+
+// forgets reports whether who is not remembered may well have a token: memory has no room, or the store is looked into each time.
+func (t *Tier) forgets() bool {
+	return t.parts.TTL == 0 || t.tokens.cache.EstimatedSize() >= t.parts.Entries
 }
 
 // fresh reports whether r may be served at now without looking into the store.

@@ -52,19 +52,33 @@ func TestRecallLooksOnlyForWhatIsGood(t *testing.T) {
 	}
 }
 
-// Whom this replica has not seen yet is looked for: another may have had a token minted, or memory may have been too small.
-func TestRecallLooksForWhoIsNotRemembered(t *testing.T) {
+// Whom memory had to forget is looked for, and anybody where the store is looked into each time; else who is not remembered is new.
+func TestRecallLooksForWhomMemoryForgot(t *testing.T) {
 	t.Parallel()
-	memory, token := remember(t, time.Now), sessiontest.NewToken(alice, time.Now())
-	if _, err := memory.Commit(t.Context(), token, 0); err != nil {
-		t.Fatal(err)
-	}
-	tier := newTier(t, cache.TierParts{Store: memory, TTL: time.Minute, Now: time.Now})
-	good := func(token session.Token, _ time.Time) bool { return !token.IsZero() }
-	if found, _, ok := tier.Recall(t.Context(), alice, good); !ok || found.ID != token.ID {
-		t.Errorf("recalled %t %v", ok, found.ID)
-	}
-	if _, _, ok := tier.Recall(t.Context(), "nobody", good); ok {
-		t.Error("nobody's token was recalled")
+	for name, c := range map[string]struct {
+		entries int
+		ttl     time.Duration
+		want    bool
+	}{
+		"memory has room": {2, time.Minute, false}, "memory is full": {1, time.Minute, true}, "memory is not to answer": {2, 0, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			memory, token := remember(t, time.Now), sessiontest.NewToken(alice, time.Now())
+			if _, err := memory.Commit(t.Context(), token, 0); err != nil {
+				t.Fatal(err)
+			}
+			tier := newTier(t, cache.TierParts{Store: memory, Entries: c.entries, TTL: c.ttl, Now: time.Now})
+			if _, err := tier.Commit(t.Context(), sessiontest.NewToken("bob", time.Now()), 0); err != nil {
+				t.Fatal(err)
+			}
+			good := func(token session.Token, _ time.Time) bool { return !token.IsZero() }
+			if found, _, ok := tier.Recall(t.Context(), alice, good); ok != c.want || ok && found.ID != token.ID {
+				t.Errorf("recalled: %t %v", ok, found.ID)
+			}
+			if _, _, ok := tier.Recall(t.Context(), "nobody", good); ok {
+				t.Error("nobody's token was recalled")
+			}
+		})
 	}
 }

@@ -26,7 +26,7 @@ func TestLoadCountsWhatItAsksAndReportsIt(t *testing.T) {
 	checkFigures(t, figures)
 	run("report", "--to", filepath.Join(folder, "B.md"), "--plots", folder)
 	text, err := os.ReadFile(filepath.Join(folder, "B.md"))
-	for _, wanted := range []string{"| cstproxy-redis, Redis commands for a hit, 1 connection | exactly 1 |", "| generator, cores |"} {
+	for _, wanted := range []string{"| cstproxy-redis, reads of Redis for a hit, 1 connection | exactly 1 |", "| generator, cores |"} {
 		if err != nil || !strings.Contains(string(text), wanted) {
 			t.Errorf("want %q; the report is\n%s\n%v", wanted, text, err)
 		}

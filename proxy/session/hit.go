@@ -8,12 +8,12 @@ import (
 // Remembering is a [Store] that knows what it would find, as far as this replica has seen.
 type Remembering interface {
 	// Recall returns what Load does, and when it was so by the clock that lives are judged by. It is false where that is not
-	// good. Where what is remembered of the client is not, it does not look.
+	// good. It looks only for who is likely to have a token that is, by what is remembered.
 	Recall(ctx context.Context, client ClientID, good func(Token, time.Time) bool) (token Token, at time.Time, ok bool)
 }
 
 // Hit returns what [Broker.Grant] would for a client whose token is to be served as it is; false where there is more to it. It
-// does not look where it is known not to be so; who is new is looked for again, which is little beside a mint.
+// looks only where that is likely, so that hardly any other is looked for twice.
 func (b *Broker) Hit(ctx context.Context, client ClientID) (Grant, bool) {
 	if b.remembering == nil {
 		return Grant{}, false
