@@ -23,7 +23,7 @@ func (t *Tier) Recall(
 ) (session.Token, time.Time, bool) {
 	r, found := t.tokens.get(client)
 	now := t.parts.Now()
-	if !found && !t.forgets() || found && (r.unsaved || !good(r.token, now)) {
+	if !found && !t.full() || found && (r.unsaved || !good(r.token, now)) {
 		return session.Token{}, time.Time{}, false
 	}
 	if found && t.fresh(r, now) {
@@ -35,10 +35,8 @@ func (t *Tier) Recall(
 	return token, now, err == nil && good(token, now)
 }
 
-// forgets reports whether who is not remembered may well have a token: memory has no room, or the store is looked into each time.
-func (t *Tier) forgets() bool {
-	return t.parts.TTL == 0 || t.tokens.cache.EstimatedSize() >= t.parts.Entries
-}
+// full reports whether memory has no room, so that who is not remembered may well have a token.
+func (t *Tier) full() bool { return t.tokens.cache.EstimatedSize() >= t.parts.Entries }
 
 // fresh reports whether r may be served at now without looking into the store.
 func (t *Tier) fresh(r remembered, now time.Time) bool {
