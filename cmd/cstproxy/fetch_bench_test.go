@@ -104,12 +104,15 @@ func onConnection(tb testing.TB, a *application) func() {
 	}
 	tb.Cleanup(func() { _ = conn.Close() })
 	request, answer := []byte("GET /v1/clients/"+fetched+"/token HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nAccept: application/json\r\n\r\n"), make([]byte, 4096)
-	return func() {
+	fetch := func() {
 		_, _ = conn.Write(request)
 		if n, err := conn.Read(answer); err != nil || !bytes.HasPrefix(answer[:n], []byte("HTTP/1.1 200 OK\r\n")) {
 			tb.Fatalf("answered %q, %v", answer[:n], err)
 		}
 	}
+	fetch()
+	<-time.After(30 * time.Millisecond) // net/http, whose the first is, has done with it
+	return fetch
 }
 
 // stores are where a token is found: in the process alone, in the memory before Redis, or in Redis.

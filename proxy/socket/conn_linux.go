@@ -2,6 +2,7 @@ package socket
 
 import (
 	"net"
+	"sync"
 	"syscall"
 	"unsafe"
 )
@@ -11,6 +12,13 @@ import (
 type Conn struct {
 	net.Conn
 	raw syscall.RawConn
+
+	// writing is held by who writes; write is what it does, to text, of which it wrote so much: to make it each time would
+	// take memory.
+	writing sync.Mutex
+	write   func(fd uintptr) (over bool)
+	text    []byte
+	wrote   int
 }
 
 // New returns a Conn made of inner; false if that is not the system's own, as of TLS, or its system is not Linux.
@@ -20,7 +28,12 @@ func New(inner net.Conn) (*Conn, bool) {
 		return nil, false
 	}
 	raw, err := system.SyscallConn()
-	return &Conn{Conn: inner, raw: raw}, err == nil
+	c := &Conn{Conn: inner, raw: raw}
+	c.write = func(fd uintptr) bool {
+		c.wrote, _ = atOnce(syscall.SYS_WRITE, fd, c.text)
+		return true
+	}
+	return c, err == nil
 }
 
 // SyscallConn implements [syscall.Conn].
@@ -56,13 +69,15 @@ func (c *Conn) Await(p []byte, take func(text []byte) bool) (n int, err error) {
 
 // Write implements [net.Conn]. It waits only where there is no room for what is left.
 func (c *Conn) Write(p []byte) (n int, err error) {
-	_ = c.raw.Write(func(fd uintptr) bool {
-		n, _ = atOnce(syscall.SYS_WRITE, fd, p)
-		return true
-	})
-	if n == len(p) {
-		return n, nil
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	c.text, c.wrote = p, 0
+	_ = c.raw.Write(c.write)
+	c.text = nil
+	if c.wrote == len(p) {
+		return c.wrote, nil
 	}
+	n = c.wrote
 	more, err := c.Conn.Write(p[n:]) // which finds what is wrong, if anything is
 	return n + more, err
 }
