@@ -93,8 +93,7 @@ func (c *hitConn) hit(text []byte) bool {
 		return false
 	}
 	if c.writable.Sub(now) < c.hits.limits.write/2 {
-		c.writable = now.Add(c.hits.limits.write)
-		_ = c.Conn.SetWriteDeadline(c.writable)
+		_ = c.SetWriteDeadline(now.Add(c.hits.limits.write))
 	}
 	c.answered = now
 	if _, err := c.socket.Write(c.out); err != nil {

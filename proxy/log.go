@@ -58,15 +58,22 @@ type line struct {
 // say has the line of a request logged, unless there are too many.
 func (s *Server) say(c echo.Context, l line) {
 	ctx := c.Request().Context()
-	if !s.parts.Log.Enabled(ctx, slog.LevelInfo) {
-		return
-	}
-	skipped, ok := s.lines.of(c.Response().Status).take(l.ended)
+	skipped, ok := s.sampled(ctx, s.lines.of(c.Response().Status), l.ended)
 	if !ok {
-		s.parts.Meter.Skipped()
 		return
 	}
 	s.parts.Log.LogAttrs(ctx, slog.LevelInfo, "answered", l.attributes(c, skipped)...)
+}
+
+// sampled reports whether a line of this kind is to be logged, and for how many it stands. One that is not is counted.
+func (s *Server) sampled(ctx context.Context, kind *sampler, at time.Time) (skipped int64, ok bool) {
+	if !s.parts.Log.Enabled(ctx, slog.LevelInfo) {
+		return 0, false
+	}
+	if skipped, ok = kind.take(at); !ok {
+		s.parts.Meter.Skipped()
+	}
+	return skipped, ok
 }
 
 // hitLine is what a line says of a hit.
@@ -78,12 +85,8 @@ type hitLine struct {
 
 // sayHit is say for a hit that net/http did not see.
 func (s *Server) sayHit(ctx context.Context, l hitLine) {
-	if !s.parts.Log.Enabled(ctx, slog.LevelInfo) {
-		return
-	}
-	skipped, ok := s.lines.succeeded.take(l.ended)
+	skipped, ok := s.sampled(ctx, &s.lines.succeeded, l.ended)
 	if !ok {
-		s.parts.Meter.Skipped()
 		return
 	}
 	all := append(request(fetchPlace, http.StatusOK), slog.Float64("latency", l.took.Seconds()), slog.String("request_id", string(l.id)),

@@ -107,8 +107,8 @@ type Parts struct {
 // Broker grants tokens. It is safe for concurrent use; [Broker.Close] ends it.
 type Broker struct {
 	parts         Parts
-	remembering   Remembering // nil if the store is none
-	served        func(Token, time.Time) bool
+	remembering   Remembering                 // nil if the store is none
+	served        func(Token, time.Time) bool // servesAsIs, bound once: to do so for each hit takes memory
 	mints         *flights[ClientID, Grant]
 	refreshes     *flights[ClientID, Grant]
 	registrations *flights[Registration, Grant]
