@@ -56,8 +56,6 @@ type cell struct {
 	Requests   int      `json:"requests"`
 	Unanswered int      `json:"unanswered"`
 	Gets       int      `json:"gets"` // that Redis counted meanwhile
-	// Others are all other commands, beyond those that came in as long a time while nobody asked.
-	Others float64 `json:"others"`
 }
 
 // pair compares a contender with another, within the rounds.
@@ -134,7 +132,6 @@ func (r *rounds) summarize(f *loadFigures) {
 	for _, w := range f.Workloads {
 		for _, name := range f.Contenders {
 			c := cellOf(name, w, r.Samples[w][name])
-			c.Others = digits(r.others(r.Samples[w][name]))
 			f.Cells = append(f.Cells, c)
 			f.Pairs = append(f.Pairs, pairsOf(name, w, r.Samples[w])...)
 		}
