@@ -68,6 +68,8 @@ type issuer struct {
 	fault func(http.ResponseWriter, *http.Request)
 	// away: nobody answers.
 	away bool
+	// over: the test is, and a dial that a fetch has left behind comes too late.
+	over bool
 	// fetched: when the keys were asked for.
 	fetched []time.Time
 	// dials: when anybody was connected to, or would have been, and where.
@@ -160,18 +162,23 @@ func here(r *http.Request) string {
 
 func (i *issuer) dial(_ context.Context, _, address string) (net.Conn, error) {
 	i.mu.Lock()
+	defer i.mu.Unlock()
 	i.dials, i.places = append(i.dials, time.Now()), append(i.places, address)
-	away, secured := i.away, i.tls
-	i.mu.Unlock()
-	if away {
+	if i.away || i.over {
 		return nil, errors.New("connection refused")
 	}
 	near, far := net.Pipe()
-	if secured != nil && !strings.HasSuffix(address, ":80") {
-		far = tls.Server(far, secured)
+	if i.tls != nil && !strings.HasSuffix(address, ":80") {
+		far = tls.Server(far, i.tls)
 	}
 	i.served.Go(func() { serveOne(far, i) })
 	return near, nil
+}
+
+// end returns once nobody is served any more, nor will be.
+func (i *issuer) end() {
+	i.set(func(i *issuer) { i.over = true })
+	i.served.Wait()
 }
 
 // serveOne answers one request over connection.
@@ -238,7 +245,7 @@ func startWorld(tb testing.TB, i *issuer, settings oidc.Issuer) *world {
 		tb.Fatal(err)
 	}
 	w.verifier = verifier
-	tb.Cleanup(func() { verifier.Close(); w.issuer.served.Wait() })
+	tb.Cleanup(func() { verifier.Close(); w.issuer.end() })
 	return w
 }
 
