@@ -10,34 +10,30 @@ import (
 // carried out: the connection that it needs was never open to it.
 type anew struct{ access *Access }
 
-type insideAnew struct{}
-
 // DialHook implements [redis.Hook].
 func (anew) DialHook(next redis.DialHook) redis.DialHook { return next }
 
 // ProcessHook implements [redis.Hook].
 func (h anew) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
-		return h.try(ctx, func(ctx context.Context) error { return next(ctx, cmd) }, cmd)
+		return h.try(func() error { return next(ctx, cmd) }, cmd)
 	}
 }
 
 // ProcessPipelineHook implements [redis.Hook].
 func (h anew) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
-		return h.try(ctx, func(ctx context.Context) error { return next(ctx, cmds) }, cmds...)
+		return h.try(func() error { return next(ctx, cmds) }, cmds...)
 	}
 }
 
-// try runs the command, and once more if need be. The greeting on a connection comes by here too, inside the command that
-// needs the connection, and holds the login that was refused.
-func (h anew) try(ctx context.Context, run func(context.Context) error, cmds ...redis.Cmder) error {
-	if ctx.Value(insideAnew{}) != nil {
-		return run(ctx)
+// try runs the command, and once more if need be. A greeting holds the login that was refused.
+func (h anew) try(run func() error, cmds ...redis.Cmder) error {
+	if greets(cmds[0]) {
+		return run()
 	}
-	ctx = context.WithValue(ctx, insideAnew{}, true)
 	before := h.access.now()
-	err := run(ctx)
+	err := run()
 	if !redis.IsAuthError(err) {
 		return err
 	}
@@ -48,9 +44,19 @@ func (h anew) try(ctx context.Context, run func(context.Context) error, cmds ...
 	for _, cmd := range cmds {
 		cmd.SetErr(nil)
 	}
-	return run(ctx)
+	return run()
 }
 
 func (l login) equal(other login) bool {
 	return l.username.Equal(other.username) && l.password.Equal(other.password)
+}
+
+// greets reports whether a command is of those that go-redis says first on a connection, which come by the hooks too, inside
+// the command that needs the connection. Nobody else says any of them.
+func greets(cmd redis.Cmder) bool {
+	switch cmd.Name() {
+	case "hello", "auth", "select", "readonly", "client":
+		return true
+	}
+	return false
 }

@@ -75,7 +75,7 @@ func (b *Breaker) DialHook(next redis.DialHook) redis.DialHook { return next }
 // ProcessHook implements [redis.Hook].
 func (b *Breaker) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
-		err := b.guard(ctx, func(ctx context.Context) error { return next(ctx, cmd) })
+		err := b.guard(ctx, cmd, func() error { return next(ctx, cmd) })
 		if errors.Is(err, ErrBreakerOpen) {
 			cmd.SetErr(err)
 		}
@@ -86,7 +86,7 @@ func (b *Breaker) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 // ProcessPipelineHook implements [redis.Hook].
 func (b *Breaker) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
-		err := b.guard(ctx, func(ctx context.Context) error { return next(ctx, cmds) })
+		err := b.guard(ctx, cmds[0], func() error { return next(ctx, cmds) })
 		for _, cmd := range cmds {
 			if errors.Is(err, ErrBreakerOpen) {
 				cmd.SetErr(err)
@@ -96,19 +96,17 @@ func (b *Breaker) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proc
 	}
 }
 
-type insideBreaker struct{}
-
-// guard counts a command once: the greeting on a connection that it needs comes by here too, and says nothing of
-// whether Redis can serve (a read-only replica is greeted anew for every write that it refuses).
-func (b *Breaker) guard(ctx context.Context, command func(context.Context) error) error {
-	if ctx.Value(insideBreaker{}) != nil {
-		return command(ctx)
+// guard counts a command, or those of a pipeline as one. A greeting says nothing of whether Redis can serve (a read-only
+// replica is greeted anew for every write that it refuses).
+func (b *Breaker) guard(ctx context.Context, first redis.Cmder, command func() error) error {
+	if greets(first) {
+		return command()
 	}
 	if !b.admits(ctx) {
 		return ErrBreakerOpen
 	}
 	began := time.Now()
-	err := command(context.WithValue(ctx, insideBreaker{}, true))
+	err := command()
 	b.note(ctx, began, err)
 	return err
 }
@@ -118,13 +116,14 @@ func (b *Breaker) admits(ctx context.Context) bool {
 }
 
 func (b *Breaker) note(ctx context.Context, began time.Time, err error) {
-	if answers(err) {
+	answered := answers(err)
+	if answered {
 		b.answeredAt.Store(b.now())
 	}
 	switch {
-	case ctx.Value(pastBreaker{}) != nil && answers(err):
+	case answered && ctx.Value(pastBreaker{}) != nil:
 		b.circuit.Close()
-	case b.circuit.IsHalfOpen() && !answers(err):
+	case !answered && b.circuit.IsHalfOpen():
 		b.circuit.RecordFailure()
 	case isDown(ctx, err):
 		b.failed(began, err)
@@ -167,8 +166,11 @@ func strained(began time.Time) bool {
 
 // answers reports whether Redis said something, if only that it won't.
 func answers(err error) bool {
+	if err == nil {
+		return true // as it mostly is: what follows takes memory
+	}
 	var answered redis.Error
-	return err == nil || errors.As(err, &answered)
+	return errors.As(err, &answered)
 }
 
 // isDown tells a Redis that can't serve from one that answers, if only with an error, and from a caller who left.

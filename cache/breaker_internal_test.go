@@ -19,16 +19,16 @@ func TestLookThatGotNoConnectionSaysNothing(t *testing.T) {
 		b := NewBreaker()
 		for range failuresToOpen {
 			time.Sleep(time.Millisecond)
-			_ = b.guard(t.Context(), func(context.Context) error { return io.EOF })
+			_ = b.guard(t.Context(), redis.NewCmd(t.Context(), "ping"), func() error { return io.EOF })
 		}
 		if !b.IsOpen() {
 			t.Fatal("the breaker is closed")
 		}
-		_ = b.guard(past(t.Context()), func(context.Context) error { return redis.ErrPoolTimeout })
+		_ = b.guard(past(t.Context()), redis.NewCmd(t.Context(), "ping"), func() error { return redis.ErrPoolTimeout })
 		if !b.IsOpen() {
 			t.Error("it closed")
 		}
-		_ = b.guard(past(t.Context()), func(context.Context) error { return redis.Nil })
+		_ = b.guard(past(t.Context()), redis.NewCmd(t.Context(), "ping"), func() error { return redis.Nil })
 		if b.IsOpen() {
 			t.Error("an answer left it open")
 		}
