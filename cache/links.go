@@ -68,6 +68,9 @@ func (c *link) SyscallConn() (syscall.RawConn, error) {
 	if c.era != c.of.era.Load() {
 		return nil, errOldLink
 	}
+	if own, ok := c.Conn.(*socket.Conn); ok && own.Quiet() {
+		return opaque{}, nil // as the pool would find, with a call that wakes the scheduler's monitor
+	}
 	if raw, ok := c.Conn.(syscall.Conn); ok {
 		return raw.SyscallConn()
 	}

@@ -13,12 +13,15 @@ type Conn struct {
 	net.Conn
 	raw syscall.RawConn
 
-	// writing is held by who writes; write is what it does, to text, of which it wrote so much: to make it each time would
-	// take memory.
-	writing sync.Mutex
-	write   func(fd uintptr) (over bool)
-	text    []byte
-	wrote   int
+	// reading is held by who reads, writing by who writes or looks. What they do, what with, and how it went stands here: to
+	// make it each time would take memory.
+	reading, writing sync.Mutex
+	read, write      func(fd uintptr) (over bool)
+	look             func(fd uintptr)
+	into, from       []byte
+	got, wrote       int
+	first            [1]byte
+	quiet            bool
 }
 
 // New returns a Conn made of inner; false if that is not the system's own, as of TLS, or its system is not Linux.
@@ -29,9 +32,19 @@ func New(inner net.Conn) (*Conn, bool) {
 	}
 	raw, err := system.SyscallConn()
 	c := &Conn{Conn: inner, raw: raw}
+	c.read = func(fd uintptr) bool {
+		var failure syscall.Errno
+		c.got, failure = atOnce(syscall.SYS_READ, fd, c.into)
+		return failure != syscall.EAGAIN
+	}
 	c.write = func(fd uintptr) bool {
-		c.wrote, _ = atOnce(syscall.SYS_WRITE, fd, c.text)
+		c.wrote, _ = atOnce(syscall.SYS_WRITE, fd, c.from)
 		return true
+	}
+	c.look = func(fd uintptr) {
+		const flags = syscall.MSG_PEEK | syscall.MSG_DONTWAIT
+		_, _, failure := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&c.first)), 1, flags, 0, 0) //nolint:gosec // as the rules of unsafe have it for calls
+		c.quiet = failure == syscall.EAGAIN
 	}
 	return c, err == nil
 }
@@ -40,7 +53,17 @@ func New(inner net.Conn) (*Conn, bool) {
 func (c *Conn) SyscallConn() (syscall.RawConn, error) { return c.raw, nil }
 
 // Read implements [net.Conn].
-func (c *Conn) Read(p []byte) (int, error) { return c.Await(p, func([]byte) bool { return false }) }
+func (c *Conn) Read(p []byte) (int, error) {
+	c.reading.Lock()
+	defer c.reading.Unlock()
+	c.into, c.got = p, 0
+	_ = c.raw.Read(c.read)
+	c.into = nil
+	if c.got > 0 {
+		return c.got, nil
+	}
+	return c.Conn.Read(p) // which finds the same, and says it as net does
+}
 
 // Await reads until there is something that take does not take, which it returns: a piece of what the peer sends, or how the
 // connection ended. It does not read once more to find that nothing is there, as package net does: what fills no buffer was
@@ -64,22 +87,30 @@ func (c *Conn) Await(p []byte, take func(text []byte) bool) (n int, err error) {
 	if n > 0 {
 		return n, nil
 	}
-	return c.Conn.Read(p) // which finds the same, and says it as net does
+	return c.Conn.Read(p)
 }
 
 // Write implements [net.Conn]. It waits only where there is no room for what is left.
 func (c *Conn) Write(p []byte) (n int, err error) {
 	c.writing.Lock()
 	defer c.writing.Unlock()
-	c.text, c.wrote = p, 0
+	c.from, c.wrote = p, 0
 	_ = c.raw.Write(c.write)
-	c.text = nil
+	c.from = nil
 	if c.wrote == len(p) {
 		return c.wrote, nil
 	}
 	n = c.wrote
 	more, err := c.Conn.Write(p[n:]) // which finds what is wrong, if anything is
 	return n + more, err
+}
+
+// Quiet reports whether the peer has neither sent what is yet to be read, nor ended the connection.
+func (c *Conn) Quiet() bool {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	c.quiet = false
+	return c.raw.Control(c.look) == nil && c.quiet
 }
 
 // atOnce reads or writes a socket, which never blocks since net opened it. The scheduler is not told, as syscall.Read does:

@@ -104,3 +104,31 @@ func TestAwaitReturnsWhatIsNotTaken(t *testing.T) {
 		t.Errorf("%q was left, and %d were taken", left, taken)
 	}
 }
+
+// A pool asks before it uses a connection again.
+func TestQuietIsWhoHasNothingMoreToSayAndIsThere(t *testing.T) {
+	t.Parallel()
+	own, peer := pair(t)
+	if !own.Quiet() {
+		t.Error("a new connection is not quiet")
+	}
+	_, _ = peer.Write([]byte("a"))
+	if own.Quiet() {
+		t.Error("quiet, with something to be read")
+	}
+	if _, err := own.Read(make([]byte, 1)); err != nil || !own.Quiet() {
+		t.Errorf("%v, and it is not quiet once that was read", err)
+	}
+	_ = own.SetDeadline(time.Unix(1, 0))
+	if !own.Quiet() {
+		t.Error("not quiet after its deadline")
+	}
+	_ = peer.Close()
+	if own.Quiet() {
+		t.Error("quiet, with nobody there")
+	}
+	_ = own.Close()
+	if own.Quiet() {
+		t.Error("quiet, though it was closed")
+	}
+}

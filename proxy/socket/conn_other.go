@@ -12,3 +12,6 @@ func New(net.Conn) (*Conn, bool) { return nil, false }
 
 // Await is Read.
 func (c *Conn) Await(p []byte, _ func([]byte) bool) (int, error) { return c.Conn.Read(p) }
+
+// Quiet returns false: it takes a look to know.
+func (c *Conn) Quiet() bool { return false }
