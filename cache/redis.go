@@ -61,6 +61,7 @@ type Redis struct {
 	parts RedisParts
 	links links
 	reads batches
+	ends  deadlines
 	// agreed is the version of the seal whose names the fleet agreed on.
 	agreed atomic.Uint64
 }
@@ -93,20 +94,17 @@ func (r *Redis) Close() error {
 
 // Load implements [session.Store].
 func (r *Redis) Load(ctx context.Context, client session.ClientID) (session.Token, error) {
-	ctx, cancel := context.WithTimeout(ctx, opTimeout)
+	ctx, cancel := r.ends.bound(ctx)
 	defer cancel()
 	record, err := r.reads.get(ctx, r.tokenKey(client))
-	if errors.Is(err, redis.Nil) {
+	switch {
+	case err == nil && record != forgotten:
+	case err == nil, errors.Is(err, redis.Nil):
 		return session.Token{}, nil
-	}
-	if redis.HasErrorPrefix(err, "WRONGTYPE") {
+	case redis.HasErrorPrefix(err, "WRONGTYPE"):
 		return session.Token{}, r.noRecord()
-	}
-	if err != nil {
+	default:
 		return session.Token{}, fmt.Errorf("load token: %w", err)
-	}
-	if record == forgotten {
-		return session.Token{}, nil
 	}
 	token, old, err := r.read(client, record)
 	if old {

@@ -1,0 +1,62 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+type valueOf struct{}
+
+func TestEndsOfThoseWhoNeverLeaveAreShared(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var ends deadlines
+		forever := context.WithValue(context.WithoutCancel(t.Context()), valueOf{}, "a")
+		first, _ := ends.bound(forever)
+		time.Sleep(shareFor)
+		second, _ := ends.bound(context.WithValue(forever, valueOf{}, "b"))
+		time.Sleep(time.Nanosecond)
+		third, _ := ends.bound(forever)
+		if first.Done() != second.Done() || first.Done() == third.Done() {
+			t.Error("an end is not shared by those who begin within a tenth of it, or by others")
+		}
+		if first.Value(valueOf{}) != "a" || second.Value(valueOf{}) != "b" {
+			t.Error("the values are another's")
+		}
+		child, cancel := context.WithTimeout(second, time.Hour)
+		defer cancel()
+		begun := time.Now()
+		<-child.Done()
+		if took := time.Since(begun); took != opTimeout-1 {
+			t.Errorf("what began last ended after %v, want %v", took, opTimeout)
+		}
+		if !errors.Is(second.Err(), context.DeadlineExceeded) || third.Err() != nil {
+			t.Errorf("ended with %v and %v", second.Err(), third.Err())
+		}
+	})
+}
+
+func TestEndOfWhoMayLeaveIsTheirOwn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var ends deadlines
+		leaving, leave := context.WithCancel(t.Context())
+		one, cancel := ends.bound(leaving)
+		defer cancel()
+		another, over := ends.bound(leaving)
+		over()
+		if one.Err() != nil || another.Err() == nil {
+			t.Errorf("one call is over: %v, and the other %v", another.Err(), one.Err())
+		}
+		if end, ok := one.Deadline(); !ok || time.Until(end) != opTimeout {
+			t.Errorf("it ends %v from now, want %v", time.Until(end), opTimeout)
+		}
+		leave()
+		if one.Err() == nil {
+			t.Error("who left is still there")
+		}
+	})
+}
