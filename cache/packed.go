@@ -88,6 +88,12 @@ func (m memories) get(client session.ClientID) (remembered, bool) {
 	return p.of(client), found
 }
 
+// look returns what get does, and does not count as a use.
+func (m memories) look(client session.ClientID) (remembered, bool) {
+	e, found := m.cache.GetEntryQuietly(client)
+	return e.Value.of(client), found
+}
+
 func (m memories) all() iter.Seq2[session.ClientID, remembered] {
 	return func(yield func(session.ClientID, remembered) bool) {
 		for client, p := range m.cache.All() {

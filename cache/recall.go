@@ -48,7 +48,10 @@ func (t *Tier) fresh(r remembered, now time.Time) bool {
 // store has a time-out of its own.
 func (t *Tier) share(ctx context.Context, client session.ClientID) (session.Token, error) {
 	t.parts.Meter.MemoryMiss()
-	looked, err, _ := t.looks.Do(string(client), func() (any, error) { return t.Look(context.WithoutCancel(ctx), client) })
+	if ctx.Done() != nil {
+		ctx = context.WithoutCancel(ctx)
+	}
+	looked, err, _ := t.looks.Do(string(client), func() (any, error) { return t.Look(ctx, client) })
 	return looked.(session.Token), err //nolint:forcetypeassert,errcheck // it is what Look returns
 }
 

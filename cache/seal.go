@@ -124,7 +124,10 @@ func (s *Seal) Key(client session.ClientID, kind string) string {
 }
 
 func (s *Seal) key(hash [sha256.Size]byte, kind string) string {
-	return s.prefix + ":{" + base64.RawURLEncoding.EncodeToString(hash[:16]) + "}:" + kind
+	var buffer [128]byte // what is longer takes memory twice
+	key := append(append(buffer[:0], s.prefix...), ":{"...)
+	key = base64.RawURLEncoding.AppendEncode(key, hash[:16])
+	return string(append(append(key, "}:"...), kind...))
 }
 
 // registrationKey is the key for a registration, whose own key a caller chose: it may be long, and hold anything.

@@ -113,7 +113,7 @@ func (t *Tier) Drop(client session.ClientID, now session.TokenID) {
 func (t *Tier) Look(ctx context.Context, client session.ClientID) (session.Token, error) {
 	seen, era, drops := t.parts.Now(), t.era.Load(), t.drops.Load()
 	token, err := t.parts.Store.Look(ctx, client)
-	r, found := t.tokens.get(client)
+	r, found := t.tokens.look(client)
 	switch {
 	case err != nil && found && !errors.Is(err, session.ErrRecordUnreadable):
 		t.owe(r)

@@ -41,7 +41,8 @@ type TokenID [16]byte
 
 // IdentifyToken returns the TokenID of a secret.
 func IdentifyToken(secret Secret) TokenID {
-	sum := sha256.Sum256([]byte(secret.Reveal()))
+	var buffer [512]byte // what is longer takes memory
+	sum := sha256.Sum256(append(buffer[:0], secret.Reveal()...))
 	return TokenID(sum[:16])
 }
 
