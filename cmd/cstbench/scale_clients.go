@@ -93,7 +93,8 @@ func (r *scaleRun) compare(crowds []*crowd) (all []clientsFigures, err error) {
 	return all, nil
 }
 
-// gather starts who serves, and has every client's token remembered.
+// gather starts who serves, and has every client's token remembered: a replica that has yet to see a client answers it through
+// net/http, where a look into Redis is measured and not how a replica begins.
 func (c *crowd) gather(ctx context.Context, r *scaleRun, store *kept) (err error) {
 	entries := "CSTPROXY_MEMORY_ENTRIES=" + strconv.Itoa(c.clients)
 	name := "crowd-" + strconv.Itoa(c.clients)
@@ -104,14 +105,26 @@ func (c *crowd) gather(ctx context.Context, r *scaleRun, store *kept) (err error
 	if c.memory, err = r.start(ctx, name, entries, "CSTPROXY_MEMORY_TTL=1h", quiet); err != nil {
 		return err
 	}
-	if err := c.memory.connect(ctx, fillers); err != nil {
+	for _, a := range []*asked{c.redis, c.memory} {
+		if err := a.meet(ctx, c.clients); err != nil {
+			return err
+		}
+	}
+	c.remembered = serveInProcess(store, inProcess{entries: c.clients})
+	c.looked = serveInProcess(store, inProcess{entries: c.clients, ttl: time.Nanosecond})
+	return inParallel(ctx, c.clients, func(number int) error { return c.remembered.grant(ctx, number) })
+}
+
+// meet asks for each of so many clients once.
+func (a *asked) meet(ctx context.Context, clients int) (err error) {
+	if err := a.connect(ctx, fillers); err != nil {
 		return err
 	}
 	failed := make(chan error, fillers)
-	for i, connection := range c.memory.connections {
+	for i, connection := range a.connections {
 		go func() {
 			var err error
-			for number := i; number < c.clients && err == nil && ctx.Err() == nil; number += fillers {
+			for number := i; number < clients && err == nil && ctx.Err() == nil; number += fillers {
 				err = connection.ask(number)
 			}
 			failed <- err
@@ -120,12 +133,7 @@ func (c *crowd) gather(ctx context.Context, r *scaleRun, store *kept) (err error
 	for range fillers {
 		err = errors.Join(err, <-failed)
 	}
-	if err = errors.Join(err, ctx.Err()); err != nil {
-		return err
-	}
-	c.remembered = serveInProcess(store, inProcess{entries: c.clients})
-	c.looked = serveInProcess(store, inProcess{entries: c.clients, ttl: time.Nanosecond})
-	return inParallel(ctx, c.clients, func(number int) error { return c.remembered.grant(ctx, number) })
+	return errors.Join(err, ctx.Err())
 }
 
 func (c *crowd) end(ctx context.Context) (err error) {
