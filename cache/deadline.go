@@ -13,11 +13,16 @@ const shareFor = opTimeout / 10
 // end of its own takes a timer, and as much memory as the rest of a look.
 type deadlines struct{ latest atomic.Pointer[sharedEnd] }
 
-// sharedEnd is a context that ends opTimeout after it was last given out.
+// sharedEnd is a context that ends opTimeout after it was last given out, or once that is past and nobody needs it any more: a
+// timer that fires wakes a thread.
 type sharedEnd struct {
 	context.Context //nolint:containedctx // it is one
 
+	cancel    context.CancelFunc
 	lastGiven time.Time
+	// users are the calls under way, and the deadlines as long as it is the latest. leave is for who was one.
+	users atomic.Int64
+	leave context.CancelFunc
 }
 
 // within has the values of one context and the end of another.
@@ -29,22 +34,44 @@ type within struct {
 
 func (w within) Value(key any) any { return w.values.Value(key) }
 
-// bound returns ctx with an end, and what is to be called when the call is over.
+// bound returns ctx with an end, and what is to be called once, when the call is over.
 func (d *deadlines) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	if ctx.Done() != nil {
 		return context.WithTimeout(ctx, opTimeout)
 	}
 	now := time.Now()
 	end := d.latest.Load()
-	if end == nil || now.After(end.lastGiven) {
-		end = newSharedEnd(ctx, now.Add(shareFor))
-		d.latest.Store(end)
+	if end == nil || now.After(end.lastGiven) || !end.join() {
+		end = d.begin(ctx, now)
 	}
-	return within{end, ctx}, func() {}
+	return within{end, ctx}, end.leave
 }
 
-func newSharedEnd(ctx context.Context, lastGiven time.Time) *sharedEnd {
-	end, cancel := context.WithDeadline(ctx, lastGiven.Add(opTimeout))
-	context.AfterFunc(end, cancel)
-	return &sharedEnd{end, lastGiven}
+// begin makes the latest end, which whoever asked is a user of.
+func (d *deadlines) begin(ctx context.Context, now time.Time) *sharedEnd {
+	end := &sharedEnd{lastGiven: now.Add(shareFor)}
+	end.Context, end.cancel = context.WithDeadline(ctx, end.lastGiven.Add(opTimeout))
+	end.leave = func() {
+		if end.users.Add(-1) == 0 {
+			end.cancel()
+		}
+	}
+	end.users.Store(2)
+	if former := d.latest.Swap(end); former != nil {
+		former.leave()
+	}
+	return end
+}
+
+// join makes a call a user, unless there are none left.
+func (e *sharedEnd) join() bool {
+	for {
+		users := e.users.Load()
+		if users == 0 {
+			return false
+		}
+		if e.users.CompareAndSwap(users, users+1) {
+			return true
+		}
+	}
 }

@@ -39,6 +39,31 @@ func TestEndsOfThoseWhoNeverLeaveAreShared(t *testing.T) {
 	})
 }
 
+func TestSharedEndGoesWithTheLastWhoNeedsIt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var ends deadlines
+		forever := context.WithoutCancel(t.Context())
+		first, firstOver := ends.bound(forever)
+		second, secondOver := ends.bound(forever)
+		firstOver()
+		time.Sleep(2 * shareFor)
+		third, thirdOver := ends.bound(forever)
+		if second.Err() != nil {
+			t.Error("an end is gone while a call needs it")
+		}
+		secondOver()
+		if first.Err() == nil || second.Err() == nil {
+			t.Error("an end stays that nobody needs")
+		}
+		thirdOver()
+		fourth, _ := ends.bound(forever)
+		if third.Done() != fourth.Done() || fourth.Err() != nil {
+			t.Error("the latest end is gone though it is to be given out")
+		}
+	})
+}
+
 func TestEndOfWhoMayLeaveIsTheirOwn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
