@@ -122,17 +122,17 @@ func printable(text []byte) bool {
 	return true
 }
 
-// answer appends the answer to a request that is a hit, and returns when that was made; else it returns nothing.
-func (h *Hits) answer(ctx context.Context, to []byte, p plain) ([]byte, time.Time) {
+// answer appends the answer to a request that is a hit, and returns what is to be said of it; else it returns nothing.
+func (h *Hits) answer(ctx context.Context, to []byte, p plain) ([]byte, hitLine) {
 	s := h.parts.Server
 	client, err := session.ParseClientID(string(p.client))
 	if err != nil {
-		return nil, time.Time{}
+		return nil, hitLine{}
 	}
 	began := time.Now()
 	grant, ok := h.grant(ctx, client)
 	if !ok {
-		return nil, time.Time{}
+		return nil, hitLine{}
 	}
 	document := s.tokenDocument(grant, grant.At)
 	to = append(to, "HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nCache-Status: cstproxy; hit; ttl="...)
@@ -147,9 +147,7 @@ func (h *Hits) answer(ctx context.Context, to []byte, p plain) ([]byte, time.Tim
 	to = appendBody(append(to, "\r\nContent-Length: "...), document)
 	took := time.Since(began)
 	s.parts.Meter.Hit(fetchPlace.path, document.ExpiresAt.Sub(grant.At), took)
-	ended := began.Add(took)
-	s.sayHit(ctx, hitLine{ended, took, id})
-	return to, ended
+	return to, hitLine{began.Add(took), took, id}
 }
 
 // grant counts as one of the requests that the Server works at, which turns away what is too much.

@@ -87,11 +87,13 @@ func (c *hitConn) hit(text []byte) bool {
 	}
 	one := c.hits.parts.Connections.begin(c)
 	defer c.hits.parts.Connections.end(one)
-	var now time.Time
-	c.out, now = c.hits.answer(context.Background(), c.out[:0], p) //nolint:forbidigo // net/http has made no context yet
+	ctx := context.Background() //nolint:forbidigo // net/http has made none yet
+	var line hitLine
+	c.out, line = c.hits.answer(ctx, c.out[:0], p)
 	if len(c.out) == 0 {
 		return false
 	}
+	now := line.ended
 	if c.writable.Sub(now) < c.hits.limits.write/2 {
 		_ = c.SetWriteDeadline(now.Add(c.hits.limits.write))
 	}
@@ -99,6 +101,7 @@ func (c *hitConn) hit(text []byte) bool {
 	if _, err := c.socket.Write(c.out); err != nil {
 		_ = c.Close() // which is how net/http learns of it
 	}
+	c.hits.parts.Server.sayHit(ctx, line) // who asked need not wait for it
 	return true
 }
 
