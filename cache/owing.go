@@ -34,7 +34,7 @@ func (t *Tier) Settle(ctx context.Context) {
 // restore puts the token of r back into a store that lost it, and returns what is right now. Where a change may have been
 // missed since it was seen, Portal is asked whether it is still alive.
 func (t *Tier) restore(ctx context.Context, r remembered) session.Token {
-	token, drops := r.token, t.drops.Load()
+	token, drops := r.token, t.drops.of(r.token.Client).Load()
 	if !t.fresh(r, t.parts.Now()) {
 		token = t.inDoubt(token)
 	}
@@ -61,7 +61,7 @@ func (t *Tier) inDoubt(token session.Token) session.Token {
 }
 
 // adopt remembers what the store keeps in the place of r, unless that changed, and returns what is remembered then. It is
-// an old answer if anything was dropped since drops were counted.
+// an old answer if the client was dropped since drops were counted.
 func (t *Tier) adopt(r remembered, kept session.Token, drops uint64) (now remembered, found bool) {
 	return t.tokens.computeIfPresent(r.token.Client, func(now remembered) (remembered, otter.ComputeOp) {
 		switch {
@@ -71,7 +71,7 @@ func (t *Tier) adopt(r remembered, kept session.Token, drops uint64) (now rememb
 			return now, otter.InvalidateOp
 		}
 		fresh := remembered{token: kept, seen: t.parts.Now(), era: t.era.Load()}
-		if drops != t.drops.Load() {
+		if drops != t.drops.of(r.token.Client).Load() {
 			fresh.seen = time.Time{}
 		}
 		return fresh, otter.WriteOp
@@ -112,7 +112,7 @@ func (t *Tier) catchUp(ctx context.Context, client session.ClientID) session.Tok
 
 // tell is catchUp's work. A store that can be read may still refuse to be told; then it is told later.
 func (t *Tier) tell(ctx context.Context, client session.ClientID) session.Token {
-	drops := t.drops.Load()
+	drops := t.drops.of(client).Load()
 	stored, err := t.parts.Store.Look(ctx, client)
 	if t.gone(stored) {
 		stored = session.Token{}

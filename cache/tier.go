@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"errors"
+	"hash/maphash"
 	"sync/atomic"
 	"time"
 
@@ -47,7 +48,8 @@ type Tier struct {
 	// catches lets one at a time tell the store of a client.
 	catches singleflight.Group
 	// era counts the times that everything remembered became old at once, drops the times that one client's did.
-	era, drops atomic.Uint64
+	era   atomic.Uint64
+	drops drops
 	// owing: the store may have to be told something.
 	owing atomic.Bool
 	// lost: the store may have lost what it was told.
@@ -76,7 +78,7 @@ type owed struct {
 
 // NewTier returns an empty Tier.
 func NewTier(parts TierParts) *Tier {
-	return &Tier{parts: parts, tokens: newMemories(parts.Entries, func(r remembered) time.Duration {
+	return &Tier{parts: parts, drops: drops{seed: maphash.MakeSeed()}, tokens: newMemories(parts.Entries, func(r remembered) time.Duration {
 		if r.token.IsZero() {
 			return parts.Lifetime.IdleTTL
 		}
@@ -95,7 +97,7 @@ func (t *Tier) Doubt() { t.era.Add(1) }
 
 // Drop drops what is remembered of the client, unless it is now: its token changed on some replica. The zero id is none.
 func (t *Tier) Drop(client session.ClientID, now session.TokenID) {
-	t.drops.Add(1) // first: a look under way must not bring the old token back
+	t.drops.of(client).Add(1) // first: a look under way must not bring the old token back
 	t.looks.Forget(string(client))
 	t.tokens.computeIfPresent(client, func(r remembered) (remembered, otter.ComputeOp) {
 		switch {
@@ -111,7 +113,7 @@ func (t *Tier) Drop(client session.ClientID, now session.TokenID) {
 
 // Look implements [session.Store]. It fails only if the store does and nothing is remembered.
 func (t *Tier) Look(ctx context.Context, client session.ClientID) (session.Token, error) {
-	seen, era, drops := t.parts.Now(), t.era.Load(), t.drops.Load()
+	seen, era, drops := t.parts.Now(), t.era.Load(), t.drops.of(client).Load()
 	token, err := t.parts.Store.Look(ctx, client)
 	r, found := t.tokens.look(client)
 	switch {
@@ -131,12 +133,12 @@ func (t *Tier) Look(ctx context.Context, client session.ClientID) (session.Token
 	return token, nil
 }
 
-// remember replaces what is remembered unless that was seen later, or something was dropped since drops were counted.
+// remember replaces what is remembered unless that was seen later, or it was dropped since drops were counted.
 // Activity that is known stays known.
 func (t *Tier) remember(client session.ClientID, r remembered, drops uint64) {
 	t.tokens.compute(client, func(old remembered, found bool) (remembered, otter.ComputeOp) {
 		switch {
-		case drops != t.drops.Load():
+		case drops != t.drops.of(client).Load():
 			return old, otter.CancelOp
 		case found && (old.unsaved || old.seen.After(r.seen)):
 			return old, otter.CancelOp
@@ -151,7 +153,8 @@ func (t *Tier) remember(client session.ClientID, r remembered, drops uint64) {
 
 // Commit implements [session.Store]. If the store can't be told, the token is remembered, and told when it can be.
 func (t *Tier) Commit(ctx context.Context, token session.Token, seen uint64) (session.Token, error) {
-	era, drops := t.era.Load(), t.drops.Load()
+	client := token.Client
+	era, drops := t.era.Load(), t.drops.of(client).Load()
 	kept, err := t.parts.Store.Commit(ctx, token, seen)
 	if err != nil {
 		kept = token
@@ -162,7 +165,7 @@ func (t *Tier) Commit(ctx context.Context, token session.Token, seen uint64) (se
 		r.owed = owed{unsaved: true, minted: true, base: seen, noted: t.instant()}
 	}
 	t.looks.Forget(string(token.Client))
-	if drops != t.drops.Load() {
+	if drops != t.drops.of(client).Load() {
 		r.seen = time.Time{}
 	}
 	t.tokens.set(token.Client, r)
@@ -204,7 +207,7 @@ func (t *Tier) Slide(ctx context.Context, move session.Move) (session.Match, err
 func (t *Tier) Forget(ctx context.Context, client session.ClientID, id session.TokenID) (session.Match, error) {
 	t.settleOne(ctx, client)
 	match, err := t.parts.Store.Forget(ctx, client, id)
-	t.drops.Add(1) // before memory forgets it: a look under way may have seen it
+	t.drops.of(client).Add(1) // before memory forgets it: a look under way may have seen it
 	t.looks.Forget(string(client))
 	t.tokens.compute(client, func(r remembered, found bool) (remembered, otter.ComputeOp) {
 		switch {
