@@ -27,18 +27,16 @@ func (h anew) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessP
 	}
 }
 
-// try runs the command, and once more if need be. A greeting holds the login that was refused.
+// try runs the command, and once more if need be. A greeting holds the login that was refused: what needs the connection is
+// tried once more, and a subscription, which comes by here with its greeting alone, tries by itself.
 func (h anew) try(run func() error, cmds ...redis.Cmder) error {
-	if greets(cmds[0]) {
-		return run()
-	}
 	before := h.access.now()
 	err := run()
 	if !redis.IsAuthError(err) {
 		return err
 	}
 	h.access.Refused()
-	if now := h.access.now(); now.equal(before) {
+	if now := h.access.now(); greets(cmds[0]) || now.equal(before) {
 		return err
 	}
 	for _, cmd := range cmds {
@@ -51,8 +49,8 @@ func (l login) equal(other login) bool {
 	return l.username.Equal(other.username) && l.password.Equal(other.password)
 }
 
-// greets reports whether a command is of those that go-redis says first on a connection, which come by the hooks too, inside
-// the command that needs the connection. Nobody else says any of them.
+// greets reports whether a command is of those that go-redis says first on a connection, which come by the hooks too: inside
+// the command that needs the connection, or for a subscription. Nobody else says any of them.
 func greets(cmd redis.Cmder) bool {
 	switch cmd.Name() {
 	case "hello", "auth", "select", "readonly", "client":

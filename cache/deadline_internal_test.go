@@ -3,6 +3,8 @@ package cache
 import (
 	"context"
 	"errors"
+	"runtime"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,8 +32,8 @@ func TestEndsOfThoseWhoNeverLeaveAreShared(t *testing.T) {
 		defer cancel()
 		begun := time.Now()
 		<-child.Done()
-		if took := time.Since(begun); took != opTimeout-1 {
-			t.Errorf("what began last ended after %v, want %v", took, opTimeout)
+		if took := time.Since(begun); took != opTimeout-shareFor-1 {
+			t.Errorf("it ended after %v, want %v after it began", took, opTimeout)
 		}
 		if !errors.Is(second.Err(), context.DeadlineExceeded) || third.Err() != nil {
 			t.Errorf("ended with %v and %v", second.Err(), third.Err())
@@ -62,6 +64,39 @@ func TestSharedEndGoesWithTheLastWhoNeedsIt(t *testing.T) {
 			t.Error("the latest end is gone though it is to be given out")
 		}
 	})
+}
+
+// Calls come and go at once, while ends are replaced.
+func TestNoSharedEndComesWhileACallNeedsIt(t *testing.T) {
+	t.Parallel()
+	var ends deadlines
+	forever := context.WithoutCancel(t.Context())
+	var callers sync.WaitGroup
+	var seen sync.Map
+	for range 8 {
+		callers.Go(func() {
+			for begun := time.Now(); time.Since(begun) < 10*shareFor; {
+				ctx, over := ends.bound(forever)
+				runtime.Gosched()
+				if err := ctx.Err(); err != nil {
+					t.Errorf("ended under a call: %v", err)
+				}
+				seen.Store(ctx.Done(), ctx)
+				over()
+			}
+		})
+	}
+	callers.Wait()
+	n, latest := 0, ends.latest.Load().Done()
+	for done, ctx := range seen.Range {
+		n++
+		if ctx := ctx.(context.Context); (ctx.Err() == nil) != (done == latest) { //nolint:forcetypeassert,errcheck // it was stored as one
+			t.Errorf("%v, and it is the latest: %t", ctx.Err(), done == latest)
+		}
+	}
+	if n < 5 {
+		t.Errorf("%d ends show nothing", n)
+	}
 }
 
 func TestEndOfWhoMayLeaveIsTheirOwn(t *testing.T) {

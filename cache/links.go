@@ -77,7 +77,7 @@ func (c *link) SyscallConn() (syscall.RawConn, error) {
 	return opaque{}, nil // TLS: what lies in the socket is not for the pool to judge
 }
 
-// opaque is a connection that can't be looked into. Nothing is wrong with it, as far as anybody can tell.
+// opaque is a connection that can't be looked into, or was. Nothing is wrong with it, as far as anybody can tell.
 type opaque struct{}
 
 func (opaque) Control(func(uintptr)) error { return nil }
