@@ -62,12 +62,13 @@ func (c *Conn) Read(p []byte) (int, error) {
 	if c.got > 0 {
 		return c.got, nil
 	}
-	return c.Conn.Read(p) // which finds the same, and says it as net does
+	return c.Conn.Read(p) // which says as net does how it ended
 }
 
 // Await reads until there is something that take does not take, which it returns: a piece of what the peer sends, or how the
 // connection ended. It does not read once more to find that nothing is there, as package net does: what fills no buffer was
-// all, and of what comes later the poller tells.
+// all, and of what comes later the poller tells. Of a peer that ended its half together with the last of what it sent, that is
+// found only by the deadline.
 func (c *Conn) Await(p []byte, take func(text []byte) bool) (n int, err error) {
 	_ = c.raw.Read(func(fd uintptr) (over bool) {
 		for {
