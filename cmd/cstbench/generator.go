@@ -13,8 +13,9 @@ import (
 type traffic struct {
 	Target      target
 	Connections int
-	Length      time.Duration
-	Rate        float64 // requests a second; 0 is the closed loop
+	// Warm is how long all ask before the load begins, each as soon as it is answered, and once at least.
+	Warm, Length time.Duration
+	Rate         float64 // requests a second; 0 is the closed loop
 	// Paths are asked for in turn; without any it is the target's.
 	Paths []string
 	// Check is told the index of the path. It judges every body.

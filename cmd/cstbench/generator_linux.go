@@ -136,13 +136,11 @@ func socketAddress(t target) (family int, address unix.Sockaddr, err error) {
 	return unix.AF_INET, &unix.SockaddrInet4{Port: int(at.Port()), Addr: at.Addr().As4()}, nil
 }
 
-// warm has each peer ask once, untimed, so that every connection is known to the other side.
+// warm has all ask for a while, untimed: every connection is known to the other side then, which is as warm as under load.
 func (g *generator) warm() error {
-	for i := range g.peers {
-		if err := g.send(i, time.Now()); err != nil {
-			return err
-		}
+	g.end = time.Now().Add(g.traffic.Warm)
+	if err := g.closed(); err != nil {
+		return err
 	}
-	g.end = time.Now()
 	return g.drain()
 }

@@ -34,17 +34,20 @@ func TestEveryRequestIsCountedOnce(t *testing.T) {
 		for name, rate := range map[string]float64{"closed loop": 0, "open loop": 2000} {
 			t.Run(network+", "+name, func(t *testing.T) {
 				var served atomic.Int64
-				begun, ended := 0, 0
+				begun, ended, warmed := 0, 0, int64(0)
 				at := answering(t, network, func(w http.ResponseWriter, _ *http.Request) { served.Add(1); _, _ = w.Write([]byte("b")) })
 				got, err := traffic{
-					Target: at, Connections: 7, Length: 50 * time.Millisecond, Rate: rate, Check: anyBody,
-					Begin: func() { begun++ }, End: func() { ended++ },
+					Target: at, Connections: 7, Warm: 20 * time.Millisecond, Length: 50 * time.Millisecond, Rate: rate, Check: anyBody,
+					Begin: func() { begun++; warmed = served.Load() }, End: func() { ended++ },
 				}.run()
 				if err != nil {
 					t.Fatal(err)
 				}
-				if int64(got.Requests) != served.Load() || got.Timed != got.Requests-7 || got.Latency.TotalCount() != int64(got.Timed) {
+				if int64(got.Requests) != served.Load() || int64(got.Timed) != served.Load()-warmed || got.Latency.TotalCount() != int64(got.Timed) {
 					t.Errorf("%d requests, %d timed, %d in the histogram, and %d were served", got.Requests, got.Timed, got.Latency.TotalCount(), served.Load())
+				}
+				if warmed <= 7 {
+					t.Errorf("%d requests warmed 7 connections up", warmed)
 				}
 				if rate > 0 && got.Timed != 100 || got.Within > got.Timed || begun != 1 || ended != 1 {
 					t.Errorf("%d timed, %d within, begun %d times, ended %d times", got.Timed, got.Within, begun, ended)

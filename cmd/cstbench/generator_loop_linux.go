@@ -141,12 +141,11 @@ func (g *generator) answered(i int, now time.Time) error {
 	p.got, p.busy = 0, false
 	g.underway--
 	g.result.Requests++
-	if g.begin.IsZero() { // it was for warming up
-		return nil
+	early, warming := now.Before(g.end), g.begin.IsZero()
+	if !warming {
+		g.record(now.Sub(p.since))
 	}
-	g.record(now.Sub(p.since))
-	early := now.Before(g.end)
-	if early {
+	if early && !warming {
 		g.result.Within++
 	}
 	if g.scheduled() {

@@ -35,7 +35,8 @@ func (f loadFigures) command() string {
 func (f loadFigures) method(out *strings.Builder) {
 	fmt.Fprintf(out, "`%s` starts everything once: a real Redis, a simulated Portal, and the contenders, "+
 		"each in processes of its own. All answer the same token document to the same client. In each of %d rounds every contender is asked for %d ms, "+
-		"in an order that is new each time, and what is compared was measured in the same round. Who is not asked does nothing.\n\n",
+		"in an order that is new each time, and what is compared was measured in the same round. Who is not asked does nothing; "+
+		"so each is asked for a third of that beforehand, untimed: seconds of rest leave a program slower than it is under load.\n\n",
 		f.command(), f.Rounds, f.SliceMillis)
 	out.WriteString("The generator is one thread with `epoll`, in the process of `cstbench`, which does nothing else meanwhile. Its requests are written beforehand, " +
 		"and every body is compared with the document: one that differs ends the run. " +

@@ -93,8 +93,8 @@ func (r *scaleRun) compare(crowds []*crowd) (all []clientsFigures, err error) {
 	return all, nil
 }
 
-// gather starts who serves, and has every client's token remembered: a replica that has yet to see a client answers it through
-// net/http, where a look into Redis is measured and not how a replica begins.
+// gather starts who serves, and has each replica asked for every client once: whom it has yet to see it answers through net/http,
+// and how a replica begins is not what is measured.
 func (c *crowd) gather(ctx context.Context, r *scaleRun, store *kept) (err error) {
 	entries := "CSTPROXY_MEMORY_ENTRIES=" + strconv.Itoa(c.clients)
 	name := "crowd-" + strconv.Itoa(c.clients)

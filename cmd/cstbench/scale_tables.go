@@ -13,7 +13,8 @@ func clientsText(all []clientsFigures) string {
 	fmt.Fprintf(&text, `### Clients
 
 What a fetch costs where one of so many clients is asked for at random: the ratio to %s clients, the median of rounds in which
-each number of clients has its own process. Over HTTP it is the processor time of the proxy for a fetch; the mean has whatever
+each number of clients has its own processes, whose memory has room for all (CSTPROXY_MEMORY_ENTRIES), and which were asked for each
+client once before: whom a replica has yet to see is answered through net/http, which costs more. Over HTTP it is the processor time of the proxy for a fetch; the mean has whatever
 the garbage collector took between the median ones. What callers wait has the interval of its median, too: who asks and who answers
 share the cores, so that it moves more than processor time. A grant in the process is a few hundred nanoseconds, so that most of it is
 how far the machine's memory is away once a million entries do not fit in its caches; over HTTP, as a caller sees it, little of that is

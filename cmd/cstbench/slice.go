@@ -41,7 +41,7 @@ func (b *bench) slice(ctx context.Context, c started, w workload) (s sample, err
 	}
 	t := traffic{
 		Paths:  paths,
-		Target: c.Target, Connections: w.Connections, Rate: w.Rate, Length: b.length,
+		Target: c.Target, Connections: w.Connections, Rate: w.Rate, Warm: b.length / 3, Length: b.length,
 		Check: func(path int, body []byte) error { return expected[path].check(body) },
 		Begin: note(&before), End: note(&after),
 	}
