@@ -37,7 +37,11 @@ type hitting struct {
 // serveHits serves one of broker with hits answered on connections, or without.
 func serveHits(t *testing.T, broker *session.Broker, change func(*hitting)) *hitting {
 	t.Helper()
-	log := slog.New(slog.DiscardHandler)
+	return serveHitsLogging(t, broker, slog.New(slog.DiscardHandler), change)
+}
+
+func serveHitsLogging(t *testing.T, broker *session.Broker, log *slog.Logger, change func(*hitting)) *hitting {
+	t.Helper()
 	api := proxy.New(proxy.Parts{Callers: caller.Anonymous{}, Broker: broker, Lifetime: lifetime(), Meter: silent{}, Now: time.Now, Log: log})
 	h := &hitting{}
 	h.server = &http.Server{
