@@ -90,7 +90,7 @@ func TestNoSharedEndComesWhileACallNeedsIt(t *testing.T) {
 	n, latest := 0, ends.latest.Load().Done()
 	for done, ctx := range seen.Range {
 		n++
-		if ctx := ctx.(context.Context); (ctx.Err() == nil) != (done == latest) { //nolint:forcetypeassert,errcheck // it was stored as one
+		if ctx := ctx.(context.Context); (ctx.Err() == nil) != (done == latest) { //nolint:forcetypeassert // it was stored as one
 			t.Errorf("%v, and it is the latest: %t", ctx.Err(), done == latest)
 		}
 	}
