@@ -164,11 +164,11 @@ func (t *Tier) Commit(ctx context.Context, token session.Token, seen uint64) (se
 	if err != nil {
 		r.owed = owed{unsaved: true, minted: true, base: seen, noted: t.instant()}
 	}
-	t.looks.Forget(string(token.Client))
+	t.looks.Forget(string(client))
 	if drops != t.drops.of(client).Load() {
 		r.seen = time.Time{}
 	}
-	t.tokens.set(token.Client, r)
+	t.tokens.set(client, r)
 	return kept, err
 }
 

@@ -116,24 +116,11 @@ func (c *crowd) gather(ctx context.Context, r *scaleRun, store *kept) (err error
 }
 
 // meet asks for each of so many clients once.
-func (a *asked) meet(ctx context.Context, clients int) (err error) {
+func (a *asked) meet(ctx context.Context, clients int) error {
 	if err := a.connect(ctx, fillers); err != nil {
 		return err
 	}
-	failed := make(chan error, fillers)
-	for i, connection := range a.connections {
-		go func() {
-			var err error
-			for number := i; number < clients && err == nil && ctx.Err() == nil; number += fillers {
-				err = connection.ask(number)
-			}
-			failed <- err
-		}()
-	}
-	for range fillers {
-		err = errors.Join(err, <-failed)
-	}
-	return errors.Join(err, ctx.Err())
+	return inParallel(ctx, clients, func(number int) error { return a.connections[number%fillers].ask(number) })
 }
 
 func (c *crowd) end(ctx context.Context) (err error) {
